@@ -1,1 +1,30 @@
-//! x
+//! Short-lived cluster tokens from Vault, OpenBao or a token exchange, for `kubectl`.
+//!
+//! The path of one call: [`exec`] reads what the client says, [`config`] resolves it to a request,
+//! [`issue`] finds or fetches the token through the [`broker`], and [`exec`] writes it out.
+
+#![warn(missing_docs)]
+// Tests may stop at the first surprise.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
+)]
+
+pub mod cache;
+pub mod config;
+pub mod env;
+pub mod error;
+pub mod exec;
+pub mod http;
+pub mod identity;
+pub mod keystore;
+pub mod source;
+pub mod token;
+pub mod trust;
+pub mod vault;

@@ -1,0 +1,447 @@
+//! The validated settings: past this module nothing is a bare string that could be malformed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Name;
+
+/// Everything the settings files say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    /// How secrets are kept.
+    pub store: Store,
+    /// Vaults by name.
+    pub vaults: BTreeMap<Name, VaultSettings>,
+    /// OpenID providers by name.
+    pub providers: BTreeMap<Name, Provider>,
+    /// Workload identities by name.
+    pub identities: BTreeMap<Name, Identity>,
+    /// Profiles by name.
+    pub profiles: BTreeMap<Name, Profile>,
+}
+
+/// `store`: how secrets are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Store {
+    /// Sealed where there is a keyring, else plain on a tmpfs, else nowhere.
+    #[default]
+    Auto,
+    /// Sealed or not at all.
+    Sealed,
+    /// Plain files in the cache folder.
+    Plain,
+    /// Nothing is kept.
+    None,
+}
+
+/// Who named a place to which secrets may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The settings file at its usual place (or where the person's own environment says).
+    Settings,
+    /// The person's own environment.
+    Environment,
+    /// A flag, or a settings file that a flag names: perhaps the kubeconfig's words.
+    Flag,
+}
+
+/// One Vault or OpenBao, and how to log in to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VaultSettings {
+    /// Its name in the settings; none for one that the environment or a flag names.
+    pub name: Option<Name>,
+    /// Who named its address.
+    pub named_by: NamedBy,
+    /// Where it is.
+    pub address: VaultAddress,
+    /// Further nodes of it, to which it may redirect.
+    pub addresses: Vec<VaultAddress>,
+    /// `X-Vault-Namespace`, without slashes at its ends.
+    pub namespace: Option<String>,
+    /// How its certificate is judged, and what is presented to it.
+    pub tls: TlsSettings,
+    /// How to log in.
+    pub auth: AuthMethod,
+}
+
+/// A Vault address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VaultAddress {
+    /// `https://host:port[/prefix]`, or http. Without user, query, fragment or trailing slash.
+    Url(url::Url),
+    /// `unix:///path`.
+    UnixSocket(PathBuf),
+}
+
+/// TLS towards one server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Whom to believe; empty: the variables of the environment, else the system's.
+    pub certificate_authorities: Vec<Pem>,
+    /// Certificate and key to present.
+    pub client_certificate: Option<(Pem, Pem)>,
+    /// The name in the server's certificate, where it is not the address's host.
+    pub server_name: Option<String>,
+    /// Verification is off: only by the person's own `VAULT_SKIP_VERIFY`.
+    pub skip_verify: bool,
+}
+
+/// PEM text, in place or in a file or folder that is read when it is needed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pem {
+    /// The text itself.
+    Inline(String),
+    /// A file.
+    File(PathBuf),
+    /// A folder of files (`VAULT_CAPATH`).
+    Folder(PathBuf),
+}
+
+impl std::fmt::Debug for Pem {
+    /// Security: an inline PEM may be a private key.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inline(_) => formatter.write_str("Inline(..)"),
+            Self::File(path) => formatter.debug_tuple("File").field(path).finish(),
+            Self::Folder(path) => formatter.debug_tuple("Folder").field(path).finish(),
+        }
+    }
+}
+
+/// How to log in to a Vault. `mount` is without `auth/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// A token from the environment, the token helper or `~/.vault-token`.
+    Token,
+    /// Name and password.
+    Userpass {
+        /// Mount path.
+        mount: String,
+        /// The name; asked for where it is left out.
+        username: Option<String>,
+    },
+    /// A directory's name and password.
+    Ldap {
+        /// Mount path.
+        mount: String,
+        /// The name; asked for where it is left out.
+        username: Option<String>,
+    },
+    /// A role id and a secret id.
+    Approle {
+        /// Mount path.
+        mount: String,
+        /// The role id.
+        role_id: String,
+        /// File with the secret id, or with the token that wraps it.
+        secret_id_file: Option<PathBuf>,
+        /// The file holds a wrapping token.
+        secret_id_wrapped: bool,
+    },
+    /// A Kubernetes service-account token.
+    Kubernetes {
+        /// Mount path.
+        mount: String,
+        /// The Vault role.
+        role: String,
+        /// Whose token; left out: the pod's own.
+        identity: Option<Name>,
+    },
+    /// A JWT of a workload or of a provider.
+    Jwt {
+        /// Mount path.
+        mount: String,
+        /// The Vault role; the mount's default role where it is left out.
+        role: Option<String>,
+        /// Where the JWT comes from.
+        from: JwtOrigin,
+    },
+    /// A browser.
+    Oidc {
+        /// Mount path.
+        mount: String,
+        /// The Vault role.
+        role: Option<String>,
+    },
+    /// A client certificate.
+    Cert {
+        /// Mount path.
+        mount: String,
+        /// The certificate role.
+        role: Option<String>,
+        /// Certificate and key; left out: those of `VAULT_CLIENT_CERT` and `VAULT_CLIENT_KEY`.
+        pair: Option<(Pem, Pem)>,
+    },
+}
+
+impl AuthMethod {
+    /// The method's name in the settings.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Userpass { .. } => "userpass",
+            Self::Ldap { .. } => "ldap",
+            Self::Approle { .. } => "approle",
+            Self::Kubernetes { .. } => "kubernetes",
+            Self::Jwt { .. } => "jwt",
+            Self::Oidc { .. } => "oidc",
+            Self::Cert { .. } => "cert",
+        }
+    }
+
+    /// Whether it can log in without a person.
+    #[must_use]
+    pub fn is_unattended(&self) -> bool {
+        match self {
+            Self::Approle { .. } | Self::Kubernetes { .. } | Self::Cert { .. } => true,
+            Self::Jwt { from, .. } => matches!(from, JwtOrigin::Identity(_)),
+            Self::Token | Self::Userpass { .. } | Self::Ldap { .. } | Self::Oidc { .. } => false,
+        }
+    }
+}
+
+/// Where the JWT of a `jwt` log-in comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JwtOrigin {
+    /// A workload identity.
+    Identity(Name),
+    /// The ID token of a provider that a person logs in to.
+    Provider(Name),
+}
+
+/// An OpenID provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    /// Byte for byte what discovery and ID tokens must say.
+    pub issuer: url::Url,
+    /// The client's id.
+    pub client_id: String,
+    /// File with its secret, for a confidential client.
+    pub client_secret_file: Option<PathBuf>,
+    /// Scopes beyond `openid`.
+    pub scopes: Vec<String>,
+    /// Fixed port of the callback; else a free one.
+    pub redirect_port: Option<u16>,
+    /// Which of its tokens a cluster gets.
+    pub token: ProviderToken,
+    /// Whom to believe.
+    pub certificate_authority: Option<Pem>,
+}
+
+/// Which of a provider's tokens a cluster gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProviderToken {
+    /// The ID token.
+    #[default]
+    Id,
+    /// The access token.
+    Access,
+}
+
+/// Where a workload's own JWT comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// A file, read at every use.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A variable that holds the JWT.
+    Env {
+        /// The variable.
+        variable: String,
+    },
+    /// GitHub Actions' token service.
+    GithubActions {
+        /// The audience to ask for.
+        audience: Option<String>,
+    },
+    /// A GitLab `id_tokens` variable.
+    Gitlab {
+        /// The variable; `VAULT_ID_TOKEN` by convention.
+        variable: String,
+    },
+    /// A projected service-account token.
+    Kubernetes {
+        /// The audience it must have.
+        audience: Option<String>,
+        /// The file.
+        path: PathBuf,
+    },
+    /// An identity token of a Vault.
+    VaultIdentity {
+        /// Which Vault.
+        vault: Name,
+        /// Its identity role.
+        role: String,
+    },
+    /// A person's ID token.
+    Oidc {
+        /// Which provider.
+        provider: Name,
+    },
+}
+
+/// One profile: a source of tokens and the clusters that they may go to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// Its name.
+    pub name: Name,
+    /// The file it was read from; `status` names it.
+    pub file: Option<PathBuf>,
+    /// The clusters its tokens may go to; empty: the first one is remembered.
+    pub clusters: Vec<ClusterPin>,
+    /// Where its tokens come from.
+    pub source: SourceSettings,
+}
+
+/// A cluster that a profile is pinned to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterPin {
+    /// The API server.
+    pub server: url::Url,
+    /// Its CA; without one the first CA seen at this server is remembered.
+    pub certificate_authority: Option<Pem>,
+    /// `insecureSkipTlsVerify: allow`: serve a kubeconfig that switches verification off.
+    pub insecure_skip_tls_verify: bool,
+    /// `withoutClusterInfo: allow`: serve a client that does not say which cluster it is for.
+    pub without_cluster_info: bool,
+}
+
+/// Where tokens come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceSettings {
+    /// The Kubernetes secrets engine.
+    VaultKubernetes(VaultKubernetes),
+    /// A token document in KV.
+    VaultKv(VaultKv),
+    /// An identity token that the API server trusts.
+    VaultIdentity(VaultIdentity),
+    /// A provider's own token.
+    Oidc(OidcSource),
+    /// RFC 8693.
+    TokenExchange(Box<TokenExchange>),
+    /// A service account's token, asked of a cluster.
+    TokenRequest(TokenRequestSource),
+}
+
+impl SourceSettings {
+    /// The source's name in the settings.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::VaultKubernetes(_) => "vaultKubernetes",
+            Self::VaultKv(_) => "vaultKv",
+            Self::VaultIdentity(_) => "vaultIdentity",
+            Self::Oidc(_) => "oidc",
+            Self::TokenExchange(_) => "tokenExchange",
+            Self::TokenRequest(_) => "tokenRequest",
+        }
+    }
+}
+
+/// `vaultKubernetes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultKubernetes {
+    /// Which Vault; `None`: the environment's.
+    pub vault: Option<Name>,
+    /// Mount path of the engine.
+    pub mount: String,
+    /// The engine's role.
+    pub role: String,
+    /// `kubernetes_namespace`; may be left out where the role has just one.
+    pub namespace: Option<String>,
+    /// Lifetime to ask for; the role's default where it is left out.
+    pub ttl: Option<Duration>,
+    /// Audiences to ask for.
+    pub audiences: Vec<String>,
+    /// Bind a generated account in the whole cluster.
+    pub cluster_role_binding: bool,
+}
+
+/// `vaultKv`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultKv {
+    /// Which Vault; `None`: the environment's.
+    pub vault: Option<Name>,
+    /// Mount path of the engine.
+    pub mount: String,
+    /// Path, in which `{cluster}` and `{team}` stand for the fields below.
+    pub path: String,
+    /// Field that holds the token.
+    pub field: String,
+    /// The cluster that the document must be for.
+    pub cluster: Option<String>,
+    /// The team that the document must be for.
+    pub team: Option<String>,
+}
+
+/// `vaultIdentity`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultIdentity {
+    /// Which Vault; `None`: the environment's.
+    pub vault: Option<Name>,
+    /// Role below `identity/oidc/role`.
+    pub role: String,
+}
+
+/// `oidc`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidcSource {
+    /// Which provider.
+    pub provider: Name,
+}
+
+/// `tokenExchange` (RFC 8693).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenExchange {
+    /// A named set of the fields below.
+    pub preset: Option<String>,
+    /// The service's host, for presets that derive the endpoint from it.
+    pub host: Option<url::Url>,
+    /// Issuer whose discovery names the endpoint.
+    pub issuer: Option<url::Url>,
+    /// The endpoint itself.
+    pub token_endpoint: Option<url::Url>,
+    /// Whose token is exchanged.
+    pub identity: Option<Name>,
+    /// The client's id.
+    pub client_id: Option<String>,
+    /// File with the client's secret.
+    pub client_secret_file: Option<PathBuf>,
+    /// Account, for presets that have one.
+    pub account_id: Option<String>,
+    /// Tenant, for presets that have one.
+    pub tenant_id: Option<String>,
+    /// Authority, for presets that have one.
+    pub authority_host: Option<url::Url>,
+    /// Scopes to ask for.
+    pub scopes: Vec<String>,
+    /// Audiences to ask for.
+    pub audiences: Vec<String>,
+    /// `subject_token_type`.
+    pub subject_token_type: Option<String>,
+    /// `requested_token_type`.
+    pub requested_token_type: Option<String>,
+    /// Further form fields.
+    pub parameters: BTreeMap<String, String>,
+    /// Whom to believe.
+    pub certificate_authority: Option<Pem>,
+}
+
+/// `tokenRequest`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRequestSource {
+    /// kubeconfig context to ask through.
+    pub context: String,
+    /// The account's namespace.
+    pub namespace: String,
+    /// The account.
+    pub service_account: String,
+    /// Audiences to ask for.
+    pub audiences: Vec<String>,
+    /// Lifetime to ask for.
+    pub ttl: Option<Duration>,
+}

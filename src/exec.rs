@@ -1,0 +1,19 @@
+//! x
+
+use crate::error::{ExitCode, Explain};
+
+/// Placeholder until the module lands.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {}
+
+impl Explain for ExecError {
+    fn exit_code(&self) -> ExitCode {
+        match *self {}
+    }
+    fn why(&self) -> Option<String> {
+        match *self {}
+    }
+    fn hint(&self) -> Option<String> {
+        match *self {}
+    }
+}

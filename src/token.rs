@@ -1,0 +1,304 @@
+//! A cluster token and the three times that decide about it. Pure: the clock is an argument.
+//!
+//! A JWT is read here, never believed: the API server verifies it, we only want to know until when
+//! it is worth handing out.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+/// A moment, in UTC.
+pub type Timestamp = DateTime<Utc>;
+
+/// How long a token is kept whose end nobody tells.
+pub const ASSUMED_LIFETIME: TimeDelta = TimeDelta::minutes(5);
+
+/// A token as a source minted it, with what bounds its life.
+#[derive(Debug)]
+pub struct Minted {
+    /// The bearer token.
+    pub secret: SecretString,
+    /// Everything known to end its life; the earliest wins.
+    pub bounds: Vec<Bound>,
+    /// Whom the API server will see, where that can be read from the token or the answer.
+    pub subject: Option<String>,
+    /// The lease that hangs on it.
+    pub lease: Option<Lease>,
+    /// What the server had to say about it.
+    pub warnings: Vec<String>,
+}
+
+/// One end of a token's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// What ends it.
+    pub by: Limit,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What ends a token's life first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Limit {
+    /// The JWT's `exp`.
+    Expiry,
+    /// `kubernetes.io.warnafter`: the API server extends such a token only for stragglers.
+    WarnAfter,
+    /// The issuer's `expires_in`.
+    ExpiresIn,
+    /// The lease whose end removes the account.
+    Lease,
+    /// The Vault session whose end revokes the lease.
+    Session,
+    /// `expirationTimestamp` or `ttl` of the document it was read from.
+    Document,
+    /// Nobody tells: [`ASSUMED_LIFETIME`].
+    Assumed,
+}
+
+/// The lease of a token that Vault minted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// `lease_id` of the answer.
+    pub id: String,
+    /// Whether revoking the lease kills the token (a generated account), or leaves it valid until
+    /// its own end (an existing service account). `None`: the role could not be read.
+    pub ends_token: Option<bool>,
+}
+
+/// A token that can be handed out, and until when.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The bearer token.
+    pub secret: SecretString,
+    /// When we got it, by our clock.
+    pub issued_at: Timestamp,
+    /// From here on a new one is fetched.
+    pub refresh_after: Timestamp,
+    /// The earliest of its bounds: from here on nobody may be handed it.
+    pub usable_until: Timestamp,
+    /// Its own end, whatever else ends it before; none for an opaque token.
+    pub expires_at: Option<Timestamp>,
+    /// What `usable_until` comes from.
+    pub limited_by: Limit,
+    /// Whom the API server will see.
+    pub subject: Option<String>,
+    /// The JWT's `jti`, which the API server's audit log names as `credential-id`.
+    pub token_id: Option<String>,
+    /// The lease that hangs on it.
+    pub lease: Option<Lease>,
+}
+
+/// What can be done with a token now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// Hand it out.
+    Valid,
+    /// Hand it out, and fetch a new one.
+    RefreshDue,
+    /// Of no use any more.
+    Expired,
+}
+
+/// Why a minted token cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// Nothing there.
+    #[error("it is empty")]
+    Empty,
+    /// It would not survive an HTTP header, or is no text at all.
+    #[error("it holds a line break, a blank or another character that no bearer token has")]
+    Unprintable,
+    /// Longer than any header a server takes.
+    #[error("it is {0} bytes long")]
+    TooLong(usize),
+    /// It has ended already.
+    #[error("it ended at {0}")]
+    Dead(Timestamp),
+    /// It starts later.
+    #[error("it is not valid before {0}")]
+    NotYet(Timestamp),
+}
+
+impl Token {
+    /// Checks what was minted and works out its times.
+    ///
+    /// # Errors
+    /// A [`Flaw`] where the token cannot be handed out at all.
+    pub fn new(minted: Minted, now: Timestamp) -> Result<Self, Flaw> {
+        let secret = checked(minted.secret)?;
+        let claims = Claims::read(secret.expose_secret());
+        let mut bounds = minted.bounds;
+        let (mut expires_at, mut token_id, mut subject) = (None, None, minted.subject);
+        if let Some(claims) = claims {
+            if let Some(not_before) = claims.not_before
+                && not_before > now + CLOCK_TOLERANCE
+            {
+                return Err(Flaw::NotYet(not_before));
+            }
+            expires_at = claims.expires_at;
+            bounds.extend(claims.expires_at.map(|at| Bound { by: Limit::Expiry, at }));
+            bounds.extend(claims.warn_after.map(|at| Bound { by: Limit::WarnAfter, at }));
+            token_id = claims.token_id;
+            subject = subject.or(claims.subject);
+        }
+        // The earliest; of two at the same moment the first named.
+        let bound = bounds
+            .into_iter()
+            .min_by_key(|bound| bound.at)
+            .unwrap_or(Bound { by: Limit::Assumed, at: now + ASSUMED_LIFETIME });
+        if bound.at <= now {
+            return Err(Flaw::Dead(bound.at));
+        }
+        Ok(Self {
+            secret,
+            issued_at: now,
+            refresh_after: refresh_after(now, bound.at),
+            usable_until: bound.at,
+            expires_at,
+            limited_by: bound.by,
+            subject,
+            token_id,
+            lease: minted.lease,
+        })
+    }
+
+    /// What can be done with it at `now`.
+    #[must_use]
+    pub fn state(&self, now: Timestamp) -> State {
+        if now >= self.reported_end() || now < self.issued_at - CLOCK_TOLERANCE {
+            // A clock that went back before the token's birth tells nothing about its end.
+            State::Expired
+        } else if now >= self.refresh_after {
+            State::RefreshDue
+        } else {
+            State::Valid
+        }
+    }
+
+    /// The `expirationTimestamp` for the client, in whole seconds: a little before the end, because
+    /// client-go compares without leeway and a request takes time to arrive.
+    #[must_use]
+    pub fn reported_end(&self) -> Timestamp {
+        let lifetime = self.usable_until - self.issued_at;
+        let margin = (lifetime / 20).min(TimeDelta::seconds(30));
+        let end = self.usable_until - margin;
+        DateTime::from_timestamp(end.timestamp(), 0).unwrap_or(end)
+    }
+}
+
+/// How far two clocks may differ before we say that one is wrong.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
+
+/// A share of the lifetime, never a constant: the last quarter, or up to six minutes (client-python
+/// renews five minutes early) where that is not more than three fifths of a short life.
+fn refresh_after(issued_at: Timestamp, usable_until: Timestamp) -> Timestamp {
+    let lifetime = usable_until - issued_at;
+    let early_clients = TimeDelta::minutes(6).min(lifetime * 3 / 5);
+    usable_until - (lifetime / 4).max(early_clients)
+}
+
+/// The longest token that is handed out: servers refuse headers of more than some kilobytes.
+const LONGEST: usize = 64 * 1024;
+
+/// Trims white space round a token, as text files and helpers add it, and refuses the rest.
+fn checked(secret: SecretString) -> Result<SecretString, Flaw> {
+    let text = secret.expose_secret();
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return Err(Flaw::Empty);
+    }
+    if trimmed.len() > LONGEST {
+        return Err(Flaw::TooLong(trimmed.len()));
+    }
+    // Security: RFC 6750 tokens are visible ASCII; anything else could split a header.
+    if !trimmed.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Flaw::Unprintable);
+    }
+    if trimmed.len() == text.len() { Ok(secret) } else { Ok(SecretString::from(trimmed)) }
+}
+
+/// The claims of a JWT (RFC 7519) that say whom it is for and until when; unverified.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claims {
+    /// `iss`.
+    pub issuer: Option<String>,
+    /// `sub`.
+    pub subject: Option<String>,
+    /// `aud`, one or many.
+    pub audiences: Vec<String>,
+    /// `exp`.
+    pub expires_at: Option<Timestamp>,
+    /// `iat`.
+    pub issued_at: Option<Timestamp>,
+    /// `nbf`.
+    pub not_before: Option<Timestamp>,
+    /// `jti`.
+    pub token_id: Option<String>,
+    /// `kubernetes.io.warnafter`.
+    pub warn_after: Option<Timestamp>,
+}
+
+impl Claims {
+    /// Reads the claims; `None` where this is no JWT in compact form.
+    #[must_use]
+    pub fn read(token: &str) -> Option<Self> {
+        let mut parts = token.split('.');
+        let (header, payload, signature) = (parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() || header.is_empty() || signature.is_empty() {
+            return None;
+        }
+        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+        let wire: WireClaims = serde_json::from_slice(&payload).ok()?;
+        Some(Self {
+            issuer: wire.iss,
+            subject: wire.sub,
+            audiences: match wire.aud {
+                None => Vec::new(),
+                Some(OneOrMany::One(audience)) => vec![audience],
+                Some(OneOrMany::Many(audiences)) => audiences,
+            },
+            expires_at: wire.exp.and_then(moment),
+            issued_at: wire.iat.and_then(moment),
+            not_before: wire.nbf.and_then(moment),
+            token_id: wire.jti,
+            warn_after: wire.kubernetes.and_then(|kubernetes| kubernetes.warnafter).and_then(moment),
+        })
+    }
+}
+
+/// A NumericDate (RFC 7519 §2): seconds, which some issuers write with a fraction.
+#[expect(clippy::cast_possible_truncation, reason = "a float beyond i64 saturates, and is then no date")]
+fn moment(seconds: f64) -> Option<Timestamp> {
+    DateTime::from_timestamp(seconds.floor() as i64, 0)
+}
+
+#[derive(Deserialize)]
+struct WireClaims {
+    iss: Option<String>,
+    sub: Option<String>,
+    aud: Option<OneOrMany>,
+    exp: Option<f64>,
+    iat: Option<f64>,
+    nbf: Option<f64>,
+    jti: Option<String>,
+    #[serde(rename = "kubernetes.io")]
+    kubernetes: Option<WireKubernetes>,
+}
+
+#[derive(Deserialize)]
+struct WireKubernetes {
+    warnafter: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}

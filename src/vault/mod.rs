@@ -1,0 +1,21 @@
+//! x
+
+pub mod session;
+
+use crate::error::{ExitCode, Explain};
+
+/// Placeholder until the module lands.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {}
+
+impl Explain for VaultError {
+    fn exit_code(&self) -> ExitCode {
+        match *self {}
+    }
+    fn why(&self) -> Option<String> {
+        match *self {}
+    }
+    fn hint(&self) -> Option<String> {
+        match *self {}
+    }
+}
