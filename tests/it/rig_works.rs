@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::rig::{
-    Authority, Cluster, Double, Issuer, Reply, SecretService, Vault, poll, tool, unique,
-};
+use crate::rig::{Authority, Cluster, Double, Issuer, Reply, SecretService, Vault, poll, tool, unique};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -28,9 +26,7 @@ fn minting_path(cluster: &Cluster) -> String {
 }
 
 fn mint(cluster: &Cluster) -> String {
-    let answer = Vault::shared()
-        .root()
-        .write(&minting_path(cluster), &json!({}));
+    let answer = Vault::shared().root().write(&minting_path(cluster), &json!({}));
     let token = answer["data"]["service_account_token"].as_str();
     token.unwrap().to_owned()
 }
@@ -42,10 +38,7 @@ fn a_minted_token_lists_namespaces_with_the_real_kubectl() {
     let output = Command::new(tool("kubectl"))
         .args(["get", "namespaces", "--output=name"])
         .arg(format!("--server={}", cluster.server))
-        .arg(format!(
-            "--certificate-authority={}",
-            cluster.ca_file().display()
-        ))
+        .arg(format!("--certificate-authority={}", cluster.ca_file().display()))
         .arg(format!("--token={}", mint(cluster)))
         .env_clear()
         .env("HOME", home.path())
@@ -79,8 +72,7 @@ fn the_api_server_logs_who_asked_for_what() {
     let user = format!("system:serviceaccount:{namespace}:caller");
     let entry = poll("a line in the audit log", LIMIT, || {
         let log = cluster.audit_log();
-        log.into_iter()
-            .find(|entry| entry["user"]["username"] == *user)
+        log.into_iter().find(|entry| entry["user"]["username"] == *user)
     });
     assert_eq!(entry["requestURI"], path);
 }
@@ -103,10 +95,7 @@ fn an_identity_token_is_accepted_where_its_issuer_is_trusted() {
     let (name, root) = (unique("identity"), vault.root());
     root.enable_auth("userpass", &name);
     root.identity_role(&name, &name, &name);
-    root.write_policy(
-        &name,
-        &format!("path \"identity/oidc/token/{name}\" {{ capabilities = [\"read\"] }}"),
-    );
+    root.write_policy(&name, &format!("path \"identity/oidc/token/{name}\" {{ capabilities = [\"read\"] }}"));
     root.userpass_user(&name, "alice", "in wonderland", &[&name]);
     cluster.trust_issuer(json!({
         "issuer": {
@@ -117,10 +106,8 @@ fn an_identity_token_is_accepted_where_its_issuer_is_trusted() {
         "claimMappings": {"username": {"expression": "'vault:' + claims.username"}},
     }));
 
-    let alice = vault.anonymous().log_in(
-        &format!("auth/{name}/login/alice"),
-        &json!({"password": "in wonderland"}),
-    );
+    let alice =
+        vault.anonymous().log_in(&format!("auth/{name}/login/alice"), &json!({"password": "in wonderland"}));
     let answer = alice.read(&format!("identity/oidc/token/{name}"));
     let token = answer["token"].as_str().unwrap();
     // She is known and may do nothing, which is said with another status than to strangers.
@@ -157,9 +144,7 @@ fn a_vault_knows_no_tokens_of_another() {
     let token = Vault::shared().root().child_token(&json!({"ttl": "1m"}));
     let ask = |vault: &Vault| {
         let session = vault.session(&token);
-        session
-            .call("GET", "auth/token/lookup-self", &Value::Null)
-            .status
+        session.call("GET", "auth/token/lookup-self", &Value::Null).status
     };
     assert_eq!(ask(Vault::shared()), 200);
     assert_eq!(ask(Vault::other()), 403);
@@ -236,10 +221,7 @@ fn a_vault_logs_every_request() {
 fn the_secret_service_keeps_an_item() {
     let service = SecretService::start();
     service.store("profile", "prod", "hunter2");
-    assert_eq!(
-        service.look_up("profile", "prod").as_deref(),
-        Some("hunter2")
-    );
+    assert_eq!(service.look_up("profile", "prod").as_deref(), Some("hunter2"));
     assert_eq!(service.look_up("profile", "test"), None);
 }
 
@@ -262,6 +244,26 @@ fn a_double_answers_as_told_and_remembers() {
     assert_eq!(seen[0].method, "POST");
     assert_eq!(seen[0].json()["k"], "v");
     assert_eq!(seen[0].header("Content-Type"), Some("application/json"));
+}
+
+#[test]
+fn a_double_before_a_real_server_loses_its_answers() {
+    let vault = Vault::shared();
+    let double = Double::before(&vault.authority, &vault.address, |request| match request.method.as_str() {
+        "PUT" => Reply::LostOnReturn,
+        "GET" if request.path.ends_with("/busy") => Reply::json(429, &json!({"errors": ["slow down"]})),
+        _ => Reply::Passed,
+    });
+    let root = vault.root();
+    let through = root.at(&double.address);
+    let mount = unique("faults");
+    root.key_value(&mount, 1);
+    let path = format!("{mount}/thing");
+    let lost = through.try_call("PUT", &path, &json!({"colour": "red"}));
+    lost.unwrap_err();
+    assert_eq!(through.read(&path)["colour"], "red");
+    assert_eq!(through.call("GET", &format!("{mount}/busy"), &Value::Null).status, 429);
+    assert_eq!(double.seen().len(), 3);
 }
 
 /// Set for the process that [`servers_die_with_a_killed_process`] kills.
@@ -288,11 +290,7 @@ fn servers_die_with_a_killed_process() {
         .spawn()
         .unwrap();
     let output = BufReader::new(victim.stdout.take().unwrap());
-    let line = output
-        .lines()
-        .map(Result::unwrap)
-        .find(|line| line.starts_with("servers: "))
-        .unwrap();
+    let line = output.lines().map(Result::unwrap).find(|line| line.starts_with("servers: ")).unwrap();
     let servers: Vec<&str> = line.split(' ').skip(1).collect();
     for server in &servers {
         assert!(is_alive(server), "{server}");
@@ -300,9 +298,7 @@ fn servers_die_with_a_killed_process() {
     victim.kill().unwrap();
     victim.wait().unwrap();
     for server in &servers {
-        poll("the end of a server", LIMIT, || {
-            (!is_alive(server)).then_some(())
-        });
+        poll("the end of a server", LIMIT, || (!is_alive(server)).then_some(()));
     }
 }
 

@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 use serde_json::Value;
@@ -37,22 +37,14 @@ impl Authority {
     pub fn new(name: &str) -> Self {
         let folder = super::folder(&format!("{name}-certificates"));
         let mut parameters = CertificateParams::default();
-        parameters
-            .distinguished_name
-            .push(DnType::CommonName, format!("{name} test authority"));
+        parameters.distinguished_name.push(DnType::CommonName, format!("{name} test authority"));
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer =
-            CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+        let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
         let pem = issuer.pem();
         let file = folder.join("ca.crt");
         fs::write(&file, &pem).unwrap();
-        Self {
-            issuer,
-            folder,
-            file,
-            pem,
-        }
+        Self { issuer, folder, file, pem }
     }
 
     /// For a server at `localhost`, `127.0.0.1`, `::1` and `names`.
@@ -99,22 +91,14 @@ impl Authority {
 
 /// Writes a file that only this user can read: clients refuse keys that others can.
 pub fn write_private(path: &Path, text: &str) {
-    let mut file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .unwrap();
+    let mut file =
+        fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
 fn server_parameters(names: &[&str]) -> CertificateParams {
-    let names: Vec<String> = ["localhost", "127.0.0.1", "::1"]
-        .iter()
-        .chain(names)
-        .map(ToString::to_string)
-        .collect();
+    let names: Vec<String> =
+        ["localhost", "127.0.0.1", "::1"].iter().chain(names).map(ToString::to_string).collect();
     let mut parameters = CertificateParams::new(names).unwrap();
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters

@@ -21,6 +21,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use super::certificates::{Authority, Certificate};
+use super::http::Client;
 
 /// One request that a double got.
 #[derive(Clone, Debug)]
@@ -67,6 +68,10 @@ pub enum Reply {
     Lost,
     /// Neither answers nor closes.
     Hung,
+    /// Answers as the real server behind answers; see [`Double::before`].
+    Passed,
+    /// Lets the real server behind act, then closes the connection: the client never learns of it.
+    LostOnReturn,
 }
 
 impl Reply {
@@ -118,10 +123,7 @@ impl Double {
         names: &[&str],
         script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::over_tls(
-            &server_configuration(&authority.server(names), None),
-            script,
-        )
+        Self::over_tls(&server_configuration(&authority.server(names), None), script)
     }
 
     /// As [`Double::https`], for clients that show a certificate of `clients`, and no others.
@@ -142,21 +144,39 @@ impl Double {
         Self::over_tls(&server_configuration(certificate, None), script)
     }
 
+    /// In front of the real server at `address`, with a certificate of that server's authority: what
+    /// the script answers with [`Reply::Passed`] goes there, the rest are faults of the network or of
+    /// the server. An answer is passed on whole, so watches do not work through it.
+    pub fn before(
+        authority: &Authority,
+        address: &str,
+        script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let (client, address) = (Client::new(&authority.pem, None), address.to_owned());
+        Self::https(authority, &[], move |request| match script(request) {
+            Reply::Passed => pass(&client, &address, request),
+            Reply::Late(delay, reply) if matches!(*reply, Reply::Passed) => {
+                Reply::Late(delay, Box::new(pass(&client, &address, request)))
+            }
+            Reply::LostOnReturn => {
+                pass(&client, &address, request);
+                Reply::Lost
+            }
+            reply => reply,
+        })
+    }
+
     /// Without TLS.
     pub fn http(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        Self::serve(address, script, move || {
-            listener.accept().map(|(stream, _)| stream)
-        })
+        Self::serve(address, script, move || listener.accept().map(|(stream, _)| stream))
     }
 
     /// On a Unix socket at `path`, which must not exist yet.
     pub fn unix(path: &Path, script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         let listener = UnixListener::bind(path).unwrap();
-        Self::serve(path.display().to_string(), script, move || {
-            listener.accept().map(|(stream, _)| stream)
-        })
+        Self::serve(path.display().to_string(), script, move || listener.accept().map(|(stream, _)| stream))
     }
 
     /// What was asked so far, oldest first.
@@ -216,6 +236,23 @@ impl Drop for Double {
     }
 }
 
+/// Asks the server behind. The headers that speak of the connection are not passed on.
+fn pass(client: &Client, address: &str, request: &Seen) -> Reply {
+    let of_the_connection = ["host", "connection", "content-length", "transfer-encoding"];
+    let is_passed = |name: &str| !of_the_connection.contains(&name.to_ascii_lowercase().as_str());
+    let headers: Vec<_> = request.headers.iter().filter(|(name, _)| is_passed(name)).collect();
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let url = format!("{address}{}", request.path);
+    match client.send(&request.method, &url, &headers, request.body.clone()) {
+        Err(_) => Reply::Lost,
+        Ok(answer) => Reply::Answer {
+            status: answer.status,
+            headers: answer.headers.into_iter().filter(|(name, _)| is_passed(name)).collect(),
+            body: answer.text.into_bytes(),
+        },
+    }
+}
+
 /// Answers requests on one connection until either side has enough of it.
 fn converse(state: &State, mut stream: impl Read + Write) -> io::Result<()> {
     let mut unread = Vec::new();
@@ -224,11 +261,7 @@ fn converse(state: &State, mut stream: impl Read + Write) -> io::Result<()> {
         state.seen.lock().unwrap().push(request);
         loop {
             match reply {
-                Reply::Answer {
-                    status,
-                    headers,
-                    body,
-                } => {
+                Reply::Answer { status, headers, body } => {
                     wire::write(&mut stream, status, &headers, &body)?;
                     break;
                 }
@@ -237,6 +270,7 @@ fn converse(state: &State, mut stream: impl Read + Write) -> io::Result<()> {
                     reply = *later;
                 }
                 Reply::Lost => return Ok(()),
+                Reply::Passed | Reply::LostOnReturn => panic!("there is no server behind this double"),
                 Reply::Hung => {
                     // Until the client closes, or this process ends.
                     while stream.read(&mut [0; 1024])? > 0 {}
@@ -248,14 +282,9 @@ fn converse(state: &State, mut stream: impl Read + Write) -> io::Result<()> {
     Ok(())
 }
 
-fn server_configuration(
-    certificate: &Certificate,
-    clients: Option<&Authority>,
-) -> Arc<ServerConfig> {
+fn server_configuration(certificate: &Certificate, clients: Option<&Authority>) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = CertificateDer::pem_slice_iter(certificate.pem.as_bytes())
-        .collect::<Result<_, _>>()
-        .unwrap();
+    let chain = CertificateDer::pem_slice_iter(certificate.pem.as_bytes()).collect::<Result<_, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).unwrap();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

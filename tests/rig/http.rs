@@ -18,6 +18,7 @@ use super::certificates::Certificate;
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
+    pub headers: Vec<(String, String)>,
     pub text: String,
     /// The body as JSON; null where it is none.
     pub json: Value,
@@ -53,20 +54,43 @@ impl Client {
         headers: &[(&str, &str)],
         body: &Value,
     ) -> Result<Answer, reqwest::Error> {
+        let mut headers = headers.to_vec();
+        let mut bytes = Vec::new();
+        if !body.is_null() {
+            headers.push(("Content-Type", "application/json"));
+            bytes = body.to_string().into_bytes();
+        }
+        self.send(method, url, &headers, bytes)
+    }
+
+    /// Sends one request as it is.
+    pub fn send(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, reqwest::Error> {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.0.request(method, url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if !body.is_null() {
-            request = request.json(body);
+        if !body.is_empty() {
+            request = request.body(body);
         }
         wait_for(async move {
             let response = request.send().await?;
             let status = response.status().as_u16();
+            let headers = response.headers().iter();
+            let headers = headers
+                .map(|(name, value)| {
+                    (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+                })
+                .collect();
             let text = response.text().await?;
             let json = serde_json::from_str(&text).unwrap_or_default();
-            Ok(Answer { status, text, json })
+            Ok(Answer { status, headers, text, json })
         })
     }
 }
@@ -85,9 +109,8 @@ fn tls(authority_pem: &str, identity: Option<&Certificate>) -> ClientConfig {
     match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let chain = CertificateDer::pem_slice_iter(identity.pem.as_bytes())
-                .collect::<Result<_, _>>()
-                .unwrap();
+            let chain =
+                CertificateDer::pem_slice_iter(identity.pem.as_bytes()).collect::<Result<_, _>>().unwrap();
             let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).unwrap();
             builder.with_client_auth_cert(chain, key).unwrap()
         }

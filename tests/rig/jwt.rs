@@ -16,10 +16,7 @@ pub struct Issuer {
 
 impl Issuer {
     pub fn new() -> Self {
-        Self {
-            key: KeyPair::generate().unwrap(),
-            key_id: super::unique("key"),
-        }
+        Self { key: KeyPair::generate().unwrap(), key_id: super::unique("key") }
     }
 
     /// The public key, as `jwt_validation_pubkeys` takes it.
@@ -60,12 +57,9 @@ impl Issuer {
             URL_SAFE_NO_PAD.encode(claims.to_string())
         );
         let random = SystemRandom::new();
-        let key = EcdsaKeyPair::from_pkcs8(
-            &ECDSA_P256_SHA256_FIXED_SIGNING,
-            self.key.serialized_der(),
-            &random,
-        )
-        .unwrap();
+        let key =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, self.key.serialized_der(), &random)
+                .unwrap();
         let signature = key.sign(&random, signed.as_bytes()).unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }

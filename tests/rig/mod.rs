@@ -19,11 +19,7 @@
     reason = "in a test to panic is to report, `pub` marks what tests may use, and the walls of the \
               product are not the rig's"
 )]
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "each binary that includes the rig uses a part of it"
-)]
+#![allow(dead_code, unused_imports, reason = "each binary that includes the rig uses a part of it")]
 
 mod certificates;
 mod cluster;

@@ -38,11 +38,7 @@ impl Process {
         environment: &[(&str, &str)],
     ) -> Self {
         let log = folder.join(format!("{name}.log"));
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
+        let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut child = Command::new("/bin/sh")
             .args(["-c", UNDER_WATCH, name])
             .arg(program)
@@ -60,12 +56,7 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("could not start {name}: {error}"));
         let lifeline = child.stdin.take();
-        Self {
-            name: name.to_owned(),
-            log,
-            child,
-            lifeline,
-        }
+        Self { name: name.to_owned(), log, child, lifeline }
     }
 
     pub fn id(&self) -> u32 {
@@ -103,11 +94,7 @@ impl Process {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(40)..].join("\n");
-        Failure(format!(
-            "{} {what}\n{tail}\n(from {})",
-            self.name,
-            self.log.display()
-        ))
+        Failure(format!("{} {what}\n{tail}\n(from {})", self.name, self.log.display()))
     }
 }
 

@@ -30,12 +30,7 @@ impl SecretService {
         let bus_address = format!("unix:path={}", home.path().join("bus").display());
         let bus = start_bus(&folder, home.path(), &bus_address);
         let service = start_service(&folder, home.path(), &bus_address);
-        Self {
-            bus_address,
-            home,
-            service,
-            _bus: bus,
-        }
+        Self { bus_address, home, service, _bus: bus }
     }
 
     /// The variables with which a program finds this service, and no other.
@@ -66,10 +61,7 @@ impl SecretService {
 
     /// The secret of an item, found by one attribute.
     pub fn look_up(&self, attribute: &str, value: &str) -> Option<String> {
-        let output = self
-            .secret_tool(&["lookup", attribute, value])
-            .output()
-            .unwrap();
+        let output = self.secret_tool(&["lookup", attribute, value]).output().unwrap();
         let secret = String::from_utf8(output.stdout).unwrap();
         output.status.success().then_some(secret)
     }
@@ -107,10 +99,8 @@ fn start_bus(folder: &Path, home: &Path, address: &str) -> Process {
     ];
     let mut bus = Process::start("dbus-daemon", folder, &tool("dbus-daemon"), &flags, &[]);
     let socket: PathBuf = home.join("bus");
-    bus.wait_until("listening", LIMIT, || {
-        std::os::unix::net::UnixStream::connect(&socket).ok()
-    })
-    .unwrap_or_else(|failure| panic!("{failure}"));
+    bus.wait_until("listening", LIMIT, || std::os::unix::net::UnixStream::connect(&socket).ok())
+        .unwrap_or_else(|failure| panic!("{failure}"));
     bus
 }
 
@@ -118,10 +108,8 @@ fn start_service(folder: &Path, home: &Path, bus_address: &str) -> Process {
     // The password comes on standard input, which the rig's processes do not have.
     let script = home.join("start");
     let program = tool("gnome-keyring-daemon");
-    let text = format!(
-        "printf test | exec {} --foreground --unlock --components=secrets\n",
-        program.display()
-    );
+    let text =
+        format!("printf test | exec {} --foreground --unlock --components=secrets\n", program.display());
     std::fs::write(&script, text).unwrap();
     let home_text = home.display().to_string();
     let environment = [

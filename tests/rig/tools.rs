@@ -24,12 +24,7 @@ fn places() -> HashMap<String, String> {
         .stderr(Stdio::inherit())
         .output()
         .unwrap_or_else(|error| panic!("could not run {}: {error}", script.display()));
-    assert!(
-        output.status.success(),
-        "{} --print: {}",
-        script.display(),
-        output.status
-    );
+    assert!(output.status.success(), "{} --print: {}", script.display(), output.status);
     String::from_utf8(output.stdout)
         .unwrap()
         .lines()

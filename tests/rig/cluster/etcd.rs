@@ -37,10 +37,7 @@ pub(super) fn shared() -> &'static Etcd {
                 let answer = client.call("GET", &url, &[], &Value::Null).ok()?;
                 (answer.json["health"] == "true").then_some(())
             })?;
-            Ok(Etcd {
-                address,
-                _process: process,
-            })
+            Ok(Etcd { address, _process: process })
         })
     })
 }

@@ -100,9 +100,8 @@ impl Cluster {
 
     /// Starts a stopped cluster again, on its port and with what it knew.
     pub fn start_again(&self) {
-        let api_server =
-            servers::launch_api_server(&self.folder, &self.flags, &self.admin, &self.server)
-                .unwrap_or_else(|failure| panic!("{failure}"));
+        let api_server = servers::launch_api_server(&self.folder, &self.flags, &self.admin, &self.server)
+            .unwrap_or_else(|failure| panic!("{failure}"));
         *self.api_server.lock().unwrap() = Some(api_server);
         let controllers = servers::launch_controllers(&self.folder, &self.server, &self.authority);
         *self.controllers.lock().unwrap() = Some(controllers);
@@ -111,10 +110,7 @@ impl Cluster {
     /// One call with a bearer token, or with none.
     pub fn request(&self, method: &str, path: &str, token: Option<&str>) -> Answer {
         let authorization = token.map(|token| format!("Bearer {token}"));
-        let headers: Vec<_> = authorization
-            .iter()
-            .map(|value| ("Authorization", value.as_str()))
-            .collect();
+        let headers: Vec<_> = authorization.iter().map(|value| ("Authorization", value.as_str())).collect();
         self.anyone
             .call(method, &self.url(path), &headers, &Value::Null)
             .unwrap_or_else(|error| panic!("{method} {path}: {error:?}"))
@@ -166,9 +162,7 @@ impl Cluster {
     fn uses_authentication(&self, digest: &str) -> bool {
         let metrics = self.api("GET", "/metrics", &Value::Null).text;
         let loaded = "apiserver_authentication_config_controller_last_config_info{";
-        metrics
-            .lines()
-            .any(|line| line.starts_with(loaded) && line.contains(digest))
+        metrics.lines().any(|line| line.starts_with(loaded) && line.contains(digest))
     }
 
     fn wait_for_controllers(&self) {

@@ -57,12 +57,7 @@ impl Cluster {
     }
 
     /// A token of a service account; no `audiences` means the API server's own.
-    pub fn token_for(
-        &self,
-        (namespace, account): (&str, &str),
-        seconds: u32,
-        audiences: &[&str],
-    ) -> String {
+    pub fn token_for(&self, (namespace, account): (&str, &str), seconds: u32, audiences: &[&str]) -> String {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
         let answer = self.create(
             &path,
@@ -73,9 +68,7 @@ impl Cluster {
             }),
         );
         let token = answer["status"]["token"].as_str();
-        token
-            .expect("an answered TokenRequest has a token")
-            .to_owned()
+        token.expect("an answered TokenRequest has a token").to_owned()
     }
 
     /// A day's token of an account that may do what a vault's Kubernetes engine and auth method ask

@@ -43,15 +43,9 @@ pub(super) fn api_server_flags(
         ("tls-cert-file", path(&serving.file)),
         ("tls-private-key-file", path(&serving.key_file)),
         ("client-ca-file", path(&authority.file)),
-        (
-            "service-account-issuer",
-            "https://kubernetes.default.svc.cluster.local".to_owned(),
-        ),
+        ("service-account-issuer", "https://kubernetes.default.svc.cluster.local".to_owned()),
         ("service-account-key-file", path(&accounts_public)),
-        (
-            "service-account-signing-key-file",
-            path(&account_key(folder)),
-        ),
+        ("service-account-signing-key-file", path(&account_key(folder))),
         ("authorization-mode", "Node,RBAC".to_owned()),
         ("enable-admission-plugins", "NodeRestriction".to_owned()),
         ("authentication-config", path(&authentication_file(folder))),
@@ -95,10 +89,7 @@ pub(super) fn launch_controllers(folder: &Path, server: &str, authority: &Author
         format!("--kubeconfig={}", kubeconfig.display()),
         format!("--controllers={}", controllers.join(",")),
         format!("--root-ca-file={}", authority.file.display()),
-        format!(
-            "--service-account-private-key-file={}",
-            account_key(folder).display()
-        ),
+        format!("--service-account-private-key-file={}", account_key(folder).display()),
         "--use-service-account-credentials=true".to_owned(),
         "--leader-elect=false".to_owned(),
         // It serves nothing that a test asks for.
@@ -127,12 +118,7 @@ pub(super) fn kubectl(kubeconfig: &Path, arguments: &[&str], input: &str) -> Out
     child.wait_with_output().unwrap()
 }
 
-pub(super) fn write_kubeconfig(
-    path: &Path,
-    server: &str,
-    authority: &Authority,
-    certificate: &Certificate,
-) {
+pub(super) fn write_kubeconfig(path: &Path, server: &str, authority: &Authority, certificate: &Certificate) {
     let text = json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -164,10 +150,7 @@ pub(super) fn write_authentication(folder: &Path, issuers: &[Value]) -> String {
     fs::write(&unfinished, &text).unwrap();
     fs::rename(&unfinished, &path).unwrap();
     let digest = digest(&SHA256, text.as_bytes());
-    digest
-        .as_ref()
-        .iter()
-        .fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    digest.as_ref().iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 pub(super) fn audit_file(folder: &Path) -> PathBuf {

@@ -66,11 +66,7 @@ fn read_chunks(stream: &mut impl Read, unread: &mut Vec<u8>) -> io::Result<Vec<u
 }
 
 /// What comes before `end`, which is taken too; none where the stream ends before.
-fn take_until(
-    stream: &mut impl Read,
-    unread: &mut Vec<u8>,
-    end: &[u8],
-) -> io::Result<Option<Vec<u8>>> {
+fn take_until(stream: &mut impl Read, unread: &mut Vec<u8>, end: &[u8]) -> io::Result<Option<Vec<u8>>> {
     loop {
         let found = unread.windows(end.len()).position(|window| window == end);
         if let Some(position) = found {

@@ -107,13 +107,9 @@ impl Vault {
 
     /// Unseals, and waits until the server does what it is asked.
     pub fn unseal(&self) {
-        let answer = self
-            .anonymous()
-            .call("PUT", "sys/unseal", &json!({"key": self.unseal_key}));
+        let answer = self.anonymous().call("PUT", "sys/unseal", &json!({"key": self.unseal_key}));
         assert!(answer.is_success(), "sys/unseal: {}", answer.text);
-        poll("an unsealed vault that is active", LIMIT, || {
-            (self.health() == Some(200)).then_some(())
-        });
+        poll("an unsealed vault that is active", LIMIT, || (self.health() == Some(200)).then_some(()));
         // Where the configuration file could not enable the audit log, the interface can.
         let options = json!({"type": "file", "options": {"file_path": self.audit_file()}});
         self.api("PUT", "sys/audit/rig", &options);
@@ -130,8 +126,8 @@ impl Vault {
 
     /// Starts a stopped server again on its port; it is sealed then, as any is.
     pub fn start_again(&self) {
-        let process = launch(&self.folder, &self.client, &self.address)
-            .unwrap_or_else(|failure| panic!("{failure}"));
+        let process =
+            launch(&self.folder, &self.client, &self.address).unwrap_or_else(|failure| panic!("{failure}"));
         *self.process.lock().unwrap() = Some(process);
     }
 
@@ -183,8 +179,7 @@ impl Vault {
 
     /// Whether namespaces can be made: OpenBao has them, Vault only with a licence.
     pub fn supports_namespaces(&self) -> bool {
-        self.api("PUT", "sys/namespaces/probe", &json!({}))
-            .is_success()
+        self.api("PUT", "sys/namespaces/probe", &json!({})).is_success()
     }
 
     /// Every request and response that the server logged, oldest first; it hashes what is secret.
@@ -211,27 +206,18 @@ fn launch(folder: &Path, client: &Client, address: &str) -> Result<Process, Fail
         &[],
     );
     let url = format!("{address}/v1/sys/health");
-    process.wait_until("answering", LIMIT, || {
-        client.call("GET", &url, &[], &Value::Null).ok()
-    })?;
+    process.wait_until("answering", LIMIT, || client.call("GET", &url, &[], &Value::Null).ok())?;
     Ok(process)
 }
 
-fn write_configuration(
-    folder: &Path,
-    authority: &Authority,
-    storage: Storage,
-    port: u16,
-    cluster_port: u16,
-) {
+fn write_configuration(folder: &Path, authority: &Authority, storage: Storage, port: u16, cluster_port: u16) {
     let data = folder.join("data");
     fs::create_dir_all(&data).unwrap();
     let storage = match storage {
         Storage::Memory => r#"storage "inmem" {}"#.to_owned(),
-        Storage::Raft => format!(
-            "storage \"raft\" {{\n  path    = \"{}\"\n  node_id = \"one\"\n}}",
-            data.display()
-        ),
+        Storage::Raft => {
+            format!("storage \"raft\" {{\n  path    = \"{}\"\n  node_id = \"one\"\n}}", data.display())
+        }
     };
     let certificate = authority.server(&[]);
     // `disable_mlock`: HashiCorp's wants to be told where it may not lock memory; OpenBao, which never

@@ -15,33 +15,34 @@ pub struct Session {
 
 impl Session {
     pub(super) fn new(address: &str, client: Client, token: Option<&str>) -> Self {
-        Self {
-            address: address.to_owned(),
-            client,
-            token: token.map(str::to_owned),
-            namespace: None,
-        }
+        Self { address: address.to_owned(), client, token: token.map(str::to_owned), namespace: None }
     }
 
     /// The same token, in `namespace`.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Self {
-        Self {
-            namespace: Some(namespace.to_owned()),
-            ..self.clone()
-        }
+        Self { namespace: Some(namespace.to_owned()), ..self.clone() }
+    }
+
+    /// The same token, sent to `address`, such as that of a [`Double`](super::super::Double) before the
+    /// server.
+    #[must_use]
+    pub fn at(&self, address: &str) -> Self {
+        Self { address: address.to_owned(), ..self.clone() }
     }
 
     /// One call; `path` is what follows `/v1/`, and a null `body` is none.
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.try_call(method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error:?}"))
+    }
+
+    /// As [`Session::call`]; an error is one of the connection.
+    pub fn try_call(&self, method: &str, path: &str, body: &Value) -> Result<Answer, reqwest::Error> {
         let mut headers = vec![("X-Vault-Request", "true")];
         headers.extend(self.token.as_deref().map(|token| ("X-Vault-Token", token)));
-        let namespace = self.namespace.as_deref();
-        headers.extend(namespace.map(|namespace| ("X-Vault-Namespace", namespace)));
+        headers.extend(self.namespace.as_deref().map(|namespace| ("X-Vault-Namespace", namespace)));
         let url = format!("{}/v1/{path}", self.address);
-        self.client
-            .call(method, &url, &headers, body)
-            .unwrap_or_else(|error| panic!("{method} {url}: {error:?}"))
+        self.client.call(method, &url, &headers, body)
     }
 
     /// The `data` of what lies at `path`. Panics where the server refuses.

@@ -32,10 +32,7 @@ impl Session {
     /// Logs in: `vault.anonymous().log_in("auth/userpass/login/alice", &json!({"password": ..}))`.
     pub fn log_in(&self, path: &str, body: &Value) -> Self {
         let answer = self.write(path, body);
-        Self {
-            token: Some(text(&answer["auth"]["client_token"])),
-            ..self.clone()
-        }
+        Self { token: Some(text(&answer["auth"]["client_token"])), ..self.clone() }
     }
 
     pub fn enable_auth(&self, kind: &str, mount: &str) {
