@@ -94,26 +94,26 @@ fn an_identity_token_is_accepted_where_its_issuer_is_trusted() {
     let (vault, cluster) = (Vault::shared(), Cluster::shared());
     let (name, root) = (unique("identity"), vault.root());
     root.enable_auth("userpass", &name);
-    root.identity_role(&name, &name, &name);
+    root.identity_role(&name, "kubernetes", &name);
     root.write_policy(&name, &format!("path \"identity/oidc/token/{name}\" {{ capabilities = [\"read\"] }}"));
     root.userpass_user(&name, "alice", "in wonderland", &[&name]);
-    cluster.trust_issuer(json!({
-        "issuer": {
-            "url": format!("{}/v1/identity/oidc", vault.address),
-            "certificateAuthority": vault.authority.pem,
-            "audiences": [name],
-        },
-        "claimMappings": {"username": {"expression": "'vault:' + claims.username"}},
-    }));
+    cluster.trust_vault(vault);
 
-    let alice =
-        vault.anonymous().log_in(&format!("auth/{name}/login/alice"), &json!({"password": "in wonderland"}));
-    let answer = alice.read(&format!("identity/oidc/token/{name}"));
-    let token = answer["token"].as_str().unwrap();
+    let body = json!({"password": "in wonderland"});
+    let alice = vault.anonymous().log_in(&format!("auth/{name}/login/alice"), &body);
+    let namespaces_as_alice = || {
+        let answer = alice.read(&format!("identity/oidc/token/{name}"));
+        cluster.request("GET", "/api/v1/namespaces", answer["token"].as_str())
+    };
     // She is known and may do nothing, which is said with another status than to strangers.
-    let answer = cluster.request("GET", "/api/v1/namespaces", Some(token));
+    let answer = namespaces_as_alice();
     assert_eq!(answer.status, 403, "{}", answer.text);
     assert!(answer.text.contains("vault:alice"), "{}", answer.text);
+    assert_eq!(Cluster::other().request("GET", "/api", Some("nonsense")).status, 401);
+
+    root.identity_group(&name, &alice);
+    cluster.grant_group(&name, "view");
+    assert_eq!(namespaces_as_alice().status, 200);
 }
 
 #[test]

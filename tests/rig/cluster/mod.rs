@@ -4,6 +4,7 @@
 mod etcd;
 mod objects;
 mod servers;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -15,7 +16,8 @@ use serde_json::{Value, json};
 use super::certificates::Authority;
 use super::http::{Answer, Client};
 use super::ports::with_free_ports;
-use super::process::{Process, poll};
+use super::process::Process;
+use trust::Trust;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -32,7 +34,7 @@ pub struct Cluster {
     flags: Vec<String>,
     api_server: Mutex<Option<Process>>,
     controllers: Mutex<Option<Process>>,
-    issuers: Mutex<Vec<Value>>,
+    trust: Mutex<Trust>,
     issuing_account: OnceLock<String>,
 }
 
@@ -58,6 +60,7 @@ impl Cluster {
         let anyone = Client::new(&authority.pem, None);
         let etcd = etcd::shared();
         let prefix = format!("/{}", super::unique(name));
+        let trust = Trust::start(&folder);
         let fixed = servers::api_server_flags(&folder, &authority, etcd, &prefix);
 
         let (server, flags, api_server) = with_free_ports(|[port]| {
@@ -81,7 +84,7 @@ impl Cluster {
             flags,
             api_server: Mutex::new(Some(api_server)),
             controllers: Mutex::new(Some(controllers)),
-            issuers: Mutex::default(),
+            trust: Mutex::new(trust),
             issuing_account: OnceLock::new(),
         };
         cluster.wait_for_controllers();
@@ -144,25 +147,8 @@ impl Cluster {
             .collect()
     }
 
-    /// Trusts one more issuer of JWTs, given as one of `jwt` in an `AuthenticationConfiguration`, and
-    /// waits until the API server has it. The issuer must be up: the server asks it for its keys.
-    pub fn trust_issuer(&self, issuer: Value) {
-        let mut issuers = self.issuers.lock().unwrap();
-        issuers.push(issuer);
-        let written = servers::write_authentication(&self.folder, &issuers);
-        poll("the API server with its new issuer", LIMIT, || {
-            self.uses_authentication(&written).then_some(())
-        });
-    }
-
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.server)
-    }
-
-    fn uses_authentication(&self, digest: &str) -> bool {
-        let metrics = self.api("GET", "/metrics", &Value::Null).text;
-        let loaded = "apiserver_authentication_config_controller_last_config_info{";
-        metrics.lines().any(|line| line.starts_with(loaded) && line.contains(digest))
     }
 
     fn wait_for_controllers(&self) {

@@ -27,16 +27,27 @@ impl Cluster {
 
     /// Lets a service account do what a cluster role says, in every namespace.
     pub fn grant(&self, (namespace, account): (&str, &str), cluster_role: &str) {
+        let account = json!({"kind": "ServiceAccount", "namespace": namespace, "name": account});
+        self.bind(&account, cluster_role);
+    }
+
+    /// Lets the members of a group do what a cluster role says, in every namespace.
+    pub fn grant_group(&self, group: &str, cluster_role: &str) {
+        let group = json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": group});
+        self.bind(&group, cluster_role);
+    }
+
+    fn bind(&self, subject: &Value, cluster_role: &str) {
         self.create(
             &format!("{RBAC}/clusterrolebindings"),
             &json!({
                 "kind": "ClusterRoleBinding",
                 "apiVersion": "rbac.authorization.k8s.io/v1",
-                "metadata": {"name": unique(account)},
+                "metadata": {"name": unique("grant")},
                 "roleRef": {
                     "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": cluster_role,
                 },
-                "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
+                "subjects": [subject],
             }),
         );
     }

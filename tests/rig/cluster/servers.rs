@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::super::certificates::{Authority, Certificate, write_private};
@@ -14,6 +13,7 @@ use super::super::process::{Failure, Process};
 use super::super::tools::tool;
 use super::LIMIT;
 use super::etcd::Etcd;
+use super::trust;
 
 pub(super) fn api_server_flags(
     folder: &Path,
@@ -27,7 +27,6 @@ pub(super) fn api_server_flags(
     write_private(&account_key(folder), &accounts.serialize_pem());
     let accounts_public = folder.join("accounts.pub");
     fs::write(&accounts_public, accounts.public_key_pem()).unwrap();
-    write_authentication(folder, &[]);
     let policy = folder.join("audit-policy.json");
     fs::write(&policy, audit_policy().to_string()).unwrap();
 
@@ -48,7 +47,7 @@ pub(super) fn api_server_flags(
         ("service-account-signing-key-file", path(&account_key(folder))),
         ("authorization-mode", "Node,RBAC".to_owned()),
         ("enable-admission-plugins", "NodeRestriction".to_owned()),
-        ("authentication-config", path(&authentication_file(folder))),
+        ("authentication-config", path(&trust::file(folder))),
         ("audit-policy-file", path(&policy)),
         ("audit-log-path", path(&audit_file(folder))),
     ]
@@ -136,29 +135,8 @@ pub(super) fn write_kubeconfig(path: &Path, server: &str, authority: &Authority,
     write_private(path, &text.to_string());
 }
 
-/// Writes which issuers of JWTs are trusted; gives what the API server will call this version.
-pub(super) fn write_authentication(folder: &Path, issuers: &[Value]) -> String {
-    let text = json!({
-        "apiVersion": "apiserver.config.k8s.io/v1",
-        "kind": "AuthenticationConfiguration",
-        "jwt": issuers,
-    })
-    .to_string();
-    // Renamed into place: the API server reads it as soon as it changes.
-    let path = authentication_file(folder);
-    let unfinished = path.with_extension("new");
-    fs::write(&unfinished, &text).unwrap();
-    fs::rename(&unfinished, &path).unwrap();
-    let digest = digest(&SHA256, text.as_bytes());
-    digest.as_ref().iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
-}
-
 pub(super) fn audit_file(folder: &Path) -> PathBuf {
     folder.join("audit.json")
-}
-
-fn authentication_file(folder: &Path) -> PathBuf {
-    folder.join("authentication.json")
 }
 
 fn account_key(folder: &Path) -> PathBuf {

@@ -216,7 +216,10 @@ fn write_configuration(folder: &Path, authority: &Authority, storage: Storage, p
     let storage = match storage {
         Storage::Memory => r#"storage "inmem" {}"#.to_owned(),
         Storage::Raft => {
-            format!("storage \"raft\" {{\n  path    = \"{}\"\n  node_id = \"one\"\n}}", data.display())
+            format!(
+                "storage \"raft\" {{\n  path    = \"{}\"\n  node_id = \"one\"\n  performance_multiplier = 1\n}}",
+                data.display()
+            )
         }
     };
     let certificate = authority.server(&[]);

@@ -143,8 +143,9 @@ impl Session {
         self.write(&format!("auth/{mount}/role/{role}"), &body);
     }
 
-    /// An identity role `name` with a key of its own: tokens for `client_id`, signed with ES256, that
-    /// carry the name under which the entity logged in through the auth method at `mount`.
+    /// An identity role `name` with a key of its own: tokens for `client_id`, signed with ES256. They
+    /// carry the name under which the entity logged in through the auth method at `mount`, and the
+    /// names of its groups.
     pub fn identity_role(&self, name: &str, client_id: &str, mount: &str) {
         let key = json!({
             "algorithm": "ES256",
@@ -154,8 +155,17 @@ impl Session {
         });
         self.write(&format!("identity/oidc/key/{name}"), &key);
         let accessor = text(&self.read(&format!("sys/auth/{mount}"))["accessor"]);
-        let template = format!("{{\"username\": {{{{identity.entity.aliases.{accessor}.name}}}}}}");
+        let template = format!(
+            "{{\"username\": {{{{identity.entity.aliases.{accessor}.name}}}}, \
+              \"groups\": {{{{identity.entity.groups.names}}}}}}"
+        );
         let role = json!({"key": name, "client_id": client_id, "ttl": "15m", "template": template});
         self.write(&format!("identity/oidc/role/{name}"), &role);
+    }
+
+    /// A group of whoever logged in with this session's token; tokens of identity roles name it.
+    pub fn identity_group(&self, name: &str, member: &Session) {
+        let entity = member.read("auth/token/lookup-self")["entity_id"].take();
+        self.write(&format!("identity/group/name/{name}"), &json!({"member_entity_ids": [entity]}));
     }
 }
