@@ -1,0 +1,143 @@
+//! One call with everything in place: settings, the resolved request, the place where secrets rest,
+//! and the keys. This is all that a hit needs; it opens no connection.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::{CacheKey, TokenStore};
+use crate::cluster::{Cluster, KnownCluster};
+use crate::config::{ClusterProfile, Overrides, Request, Settings, SettingsFiles};
+use crate::env::Env;
+use crate::error::Error;
+use crate::keys;
+use crate::keystore::{Keystore, Place};
+use crate::memory::MemoryFile;
+use crate::trust::Pin;
+use crate::token::{State, Timestamp, Token};
+use crate::vault::session::SessionKey;
+
+/// How long a keyring of the system may take to answer.
+const KEYRING_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a command asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// What flags say.
+    pub overrides: Overrides,
+    /// What the cluster extension says.
+    pub extension: Option<ClusterProfile>,
+    /// The cluster that the token is for, where it is known.
+    pub cluster: Option<Cluster>,
+}
+
+/// A request with its place and its keys.
+pub struct Desk {
+    /// The environment it was made in.
+    pub env: Env,
+    /// All settings.
+    pub settings: Arc<Settings>,
+    /// What is asked for.
+    pub request: Request,
+    /// The cluster it is for.
+    pub cluster: Option<Cluster>,
+    /// Where secrets rest.
+    pub place: Arc<Place>,
+    /// Kept tokens.
+    pub tokens: TokenStore,
+    /// What the Vault session is kept under, where the source has a Vault.
+    pub session_key: Option<SessionKey>,
+    /// What the token is kept under.
+    pub key: CacheKey,
+}
+
+/// Loads the settings that count in this environment.
+///
+/// # Errors
+/// Settings that cannot be read or understood.
+pub fn settings(env: &Env, config: Option<&PathBuf>) -> Result<Settings, Error> {
+    Ok(Settings::load(&SettingsFiles::of(env, config.map(PathBuf::as_path)))?)
+}
+
+impl Desk {
+    /// Puts everything in place.
+    ///
+    /// # Errors
+    /// Wrong settings, or no place that satisfies `store`.
+    pub fn open(env: Env, order: &Order) -> Result<Self, Error> {
+        let settings = Arc::new(settings(&env, order.config.as_ref())?);
+        let request = Request::resolve(&settings, &env, &order.overrides, order.extension.as_ref())?;
+        Self::of(env, settings, request, order.cluster.clone())
+    }
+
+    /// The same for a request that is resolved already.
+    ///
+    /// # Errors
+    /// No place that satisfies `store`.
+    pub fn of(
+        env: Env,
+        settings: Arc<Settings>,
+        request: Request,
+        cluster: Option<Cluster>,
+    ) -> Result<Self, Error> {
+        let place = Arc::new(Keystore::open(settings.store, &env, KEYRING_PATIENCE)?);
+        let session_key = request.vault.as_ref().map(|vault| keys::session_key(vault, &settings, &env));
+        let key = keys::token_key(&request, session_key.as_ref(), cluster.as_ref());
+        let tokens = TokenStore::new(Arc::clone(&place));
+        Ok(Self { env, settings, request, cluster, place, tokens, session_key, key })
+    }
+
+    /// The kept token, while it is fresh.
+    #[must_use]
+    pub fn fresh(&self, now: Timestamp) -> Option<Token> {
+        let kept = self.tokens.load(&self.key)?;
+        (kept.token.state(now) == State::Valid).then_some(kept.token)
+    }
+
+    /// The key of the same token before its cluster was known: `login` may have fetched it.
+    #[must_use]
+    pub fn unbound_key(&self) -> Option<CacheKey> {
+        self.cluster.as_ref()?;
+        Some(keys::token_key(&self.request, self.session_key.as_ref(), None))
+    }
+
+    /// Takes the profile's own cluster where none was named and there is just one: what a person
+    /// fetches by name is then what `kubectl` finds.
+    ///
+    /// # Errors
+    /// A pin whose CA cannot be read, or a memory that cannot.
+    pub fn bind_to_known(&mut self) -> Result<(), Error> {
+        if self.cluster.is_some() {
+            return Ok(());
+        }
+        let memory = self.memory().read()?;
+        let mut known: Vec<KnownCluster> = memory.clusters(&self.request.trust_label).to_vec();
+        for pin in self.pins()? {
+            // A pin without a CA is completed by what was remembered at its server.
+            if !known.iter().any(|known| known.is_at(&pin.cluster.server)) {
+                known.push(pin.cluster);
+            }
+        }
+        if let [only] = known.as_slice() {
+            self.cluster = Some(Cluster::of_known(only));
+            self.key = keys::token_key(&self.request, self.session_key.as_ref(), self.cluster.as_ref());
+        }
+        Ok(())
+    }
+
+    /// The profile's pins with their CAs read.
+    ///
+    /// # Errors
+    /// A CA that cannot be read.
+    pub fn pins(&self) -> Result<Vec<Pin>, Error> {
+        self.request.pins.iter().map(|pin| Ok(Pin::of(pin)?)).collect()
+    }
+
+    /// What is remembered about clusters and Vaults.
+    #[must_use]
+    pub fn memory(&self) -> MemoryFile {
+        MemoryFile::beneath(self.env.state_folder().as_deref())
+    }
+}
