@@ -9,6 +9,7 @@ pub mod key;
 pub mod lock;
 pub mod seal;
 pub mod sessions;
+mod shelf;
 pub mod store;
 
 pub use entry::{About, Kept};
