@@ -110,7 +110,7 @@ fn issued(desk: &Desk, token: Token, how: How) -> Issued {
 fn judge(desk: &Desk, asker: &Asker) -> Result<(), Error> {
     let pins = desk.pins()?;
     let label = &desk.request.trust_label;
-    desk.memory().change(|memory| {
+    desk.memory().judge(|memory| {
         if let Some(vault) = &desk.request.vault {
             trust::judge_vault(vault, memory.vaults(), desk.env.foreign())?;
         }

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::file;
+use crate::cache::file::{Folder, FolderError};
 use crate::cache::lock;
 use crate::cluster::KnownCluster;
+use crate::error::Error;
 use crate::trust::TrustError;
 
 /// What is remembered.
@@ -59,8 +60,11 @@ impl Memory {
 /// The file that keeps a [`Memory`]; in the state folder, or nowhere where there is none.
 #[derive(Debug, Clone)]
 pub struct MemoryFile {
-    path: Option<PathBuf>,
+    folder: Option<PathBuf>,
 }
+
+const NAME: &str = "trust.json";
+const LOCK: &str = "trust.lock";
 
 /// How long another process may hold the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -69,7 +73,7 @@ impl MemoryFile {
     /// The memory of a state folder.
     #[must_use]
     pub fn beneath(state_folder: Option<&Path>) -> Self {
-        Self { path: state_folder.map(|folder| folder.join("trust.json")) }
+        Self { folder: state_folder.map(Path::to_owned) }
     }
 
     /// Reads what is remembered; a missing file is an empty memory.
@@ -77,14 +81,46 @@ impl MemoryFile {
     /// # Errors
     /// [`TrustError::Memory`] where there is something that cannot be understood.
     pub fn read(&self) -> Result<Memory, TrustError> {
-        let Some(path) = &self.path else { return Ok(Memory::default()) };
-        match file::read_private(path) {
-            Ok(None) => Ok(Memory::default()),
-            Ok(Some(bytes)) => {
-                serde_json::from_slice(&bytes).map_err(|error| unreadable(path, &error.to_string()))
-            }
-            Err(reason) => Err(unreadable(path, &reason.to_string())),
+        let Some(path) = &self.folder else { return Ok(Memory::default()) };
+        match Folder::open(path) {
+            Ok(folder) => self.read_from(&folder),
+            Err(FolderError::Absent { .. }) => Ok(Memory::default()),
+            Err(error) => Err(self.unreadable(&error.to_string())),
         }
+    }
+
+    fn read_from(&self, folder: &Folder) -> Result<Memory, TrustError> {
+        match folder.read(NAME) {
+            Some(content) => {
+                serde_json::from_slice(&content).map_err(|error| self.unreadable(&error.to_string()))
+            }
+            None if folder.names().iter().any(|name| name == NAME) => {
+                Err(self.unreadable("it is no file that only you can have written"))
+            }
+            None => Ok(Memory::default()),
+        }
+    }
+
+    /// Lets `judge` look at the memory and add to it, under the file's lock, so that two processes
+    /// cannot both be the first. Where nothing is to be added there is neither lock nor write.
+    ///
+    /// # Errors
+    /// What `judge` says, or that the file cannot be read. What cannot be written is not an error:
+    /// a read-only home is served too, it only remembers nothing.
+    pub fn judge<T>(&self, judge: impl Fn(&mut Memory) -> Result<T, Error>) -> Result<T, Error> {
+        let before = self.read()?;
+        let mut after = before.clone();
+        let outcome = judge(&mut after)?;
+        let folder = self.folder.as_deref().and_then(|path| Folder::create(path).ok());
+        let Some(folder) = folder.filter(|_| before != after) else { return Ok(outcome) };
+        let _lock = lock::acquire(&folder, LOCK, PATIENCE, &mut || ());
+        // Another process may have been the first meanwhile; then it is judged again.
+        let mut memory = self.read_from(&folder)?;
+        let outcome = judge(&mut memory)?;
+        if let Ok(content) = serde_json::to_vec_pretty(&memory) {
+            let _ = folder.replace(NAME, &content, true);
+        }
+        Ok(outcome)
     }
 
     /// Changes the memory at a person's word.
@@ -92,51 +128,73 @@ impl MemoryFile {
     /// # Errors
     /// Where it cannot be read, or not be kept: then nothing was accepted.
     pub fn accept(&self, change: impl FnOnce(&mut Memory)) -> Result<(), TrustError> {
-        let nowhere = || TrustError::NotKept {
-            path: "trust.json".into(),
-            reason: "the environment names no folder for state".into(),
-        };
-        let path = self.path.as_deref().ok_or_else(nowhere)?;
-        let not_kept =
-            |reason: String| TrustError::NotKept { path: path.display().to_string(), reason };
-        if let Some(folder) = path.parent() {
-            file::ensure_folder(folder).map_err(|error| not_kept(error.to_string()))?;
-        }
-        let _lock = lock::acquire(&path.with_extension("lock"), PATIENCE, &mut || ());
-        let mut memory = self.read()?;
+        let path = self.folder.as_deref().ok_or_else(|| self.not_kept("the environment names no folder for it"))?;
+        let folder = Folder::create(path).map_err(|error| self.not_kept(&error.to_string()))?;
+        let _lock = lock::acquire(&folder, LOCK, PATIENCE, &mut || ());
+        let mut memory = self.read_from(&folder)?;
         change(&mut memory);
-        let bytes = serde_json::to_vec_pretty(&memory).map_err(|error| not_kept(error.to_string()))?;
-        file::replace(path, &bytes, file::Durability::Synced).map_err(|error| not_kept(error.to_string()))
+        let content = serde_json::to_vec_pretty(&memory).map_err(|error| self.not_kept(&error.to_string()))?;
+        folder.replace(NAME, &content, true).map_err(|error| self.not_kept(&error.to_string()))?;
+        Ok(())
     }
 
-    /// Reads, lets `judge` change the memory, and writes it back, all under the file's lock, so
-    /// that two processes cannot both be the first.
-    ///
-    /// # Errors
-    /// What `judge` says, or that the file cannot be read. What cannot be written is not an error:
-    /// a read-only home serves too, it only remembers nothing.
-    pub fn change<T, E: From<TrustError>>(
-        &self,
-        judge: impl FnOnce(&mut Memory) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let Some(path) = &self.path else { return judge(&mut Memory::default()) };
-        if let Some(folder) = path.parent() {
-            // Where this fails the write fails as well, and is then the one that counts.
-            let _ = file::ensure_folder(folder);
-        }
-        let _lock = lock::acquire(&path.with_extension("lock"), PATIENCE, &mut || ());
-        let before = self.read()?;
-        let mut memory = before.clone();
-        let outcome = judge(&mut memory)?;
-        if memory != before
-            && let Ok(bytes) = serde_json::to_vec_pretty(&memory)
-        {
-            let _ = file::replace(path, &bytes, file::Durability::Synced);
-        }
-        Ok(outcome)
+    fn path(&self) -> String {
+        self.folder.as_deref().map_or_else(|| NAME.into(), |folder| folder.join(NAME).display().to_string())
+    }
+
+    fn unreadable(&self, reason: &str) -> TrustError {
+        TrustError::Memory { path: self.path(), reason: reason.to_owned() }
+    }
+
+    fn not_kept(&self, reason: &str) -> TrustError {
+        TrustError::NotKept { path: self.path(), reason: reason.to_owned() }
     }
 }
 
-fn unreadable(path: &Path, reason: &str) -> TrustError {
-    TrustError::Memory { path: path.display().to_string(), reason: reason.to_owned() }
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn cluster(server: &str) -> KnownCluster {
+        KnownCluster { server: server.into(), authorities: BTreeSet::new() }
+    }
+
+    #[test]
+    fn what_was_accepted_is_there_for_the_next_process() {
+        let folder = TempDir::new().unwrap();
+        let file = MemoryFile::beneath(Some(&folder.path().join("state/vaulttoken")));
+        assert_eq!(file.read().unwrap(), Memory::default());
+        file.accept(|memory| memory.add_cluster("prod", cluster("https://a:443"))).unwrap();
+        file.accept(|memory| memory.add_vault("https://v:8200".into())).unwrap();
+        let memory = file.read().unwrap();
+        assert_eq!(memory.clusters("prod"), [cluster("https://a:443")]);
+        assert_eq!(memory.clusters("other"), []);
+        assert_eq!(memory.vaults(), ["https://v:8200"]);
+    }
+
+    #[test]
+    fn a_memory_that_cannot_be_read_is_never_an_empty_one() {
+        let folder = TempDir::new().unwrap();
+        let file = MemoryFile::beneath(Some(folder.path()));
+        fs::write(folder.path().join(NAME), "{").unwrap();
+        assert!(matches!(file.read(), Err(TrustError::Memory { .. })));
+        fs::remove_file(folder.path().join(NAME)).unwrap();
+        std::os::unix::fs::symlink("/dev/null", folder.path().join(NAME)).unwrap();
+        let error = file.read().unwrap_err();
+        assert!(error.to_string().ends_with("trust.json`, which remembers the clusters of each profile, cannot be read"));
+        assert!(file.accept(|_| ()).is_err());
+    }
+
+    #[test]
+    fn without_a_folder_nothing_is_remembered_and_nothing_can_be_accepted() {
+        let file = MemoryFile::beneath(None);
+        assert!(file.judge(|memory| Ok(memory.add_vault("v".into()))).is_ok());
+        assert_eq!(file.read().unwrap(), Memory::default());
+        assert!(matches!(file.accept(|_| ()), Err(TrustError::NotKept { .. })));
+    }
 }
