@@ -198,7 +198,7 @@ mod tests {
     const KEEPING: [Tier; 3] = [Tier::Keyring, Tier::KernelKeyring, Tier::Plain];
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig::with_cases(8))]
         #[test]
         fn a_token_is_found_as_it_was_kept(token in any_token(), about in any_about()) {
             for tier in KEEPING {
@@ -407,7 +407,7 @@ mod tests {
             for token in &tokens {
                 scope.spawn(|| {
                     let store = TokenStore::new(&place);
-                    for _ in 0..50 {
+                    for _ in 0..20 {
                         store.store(&key("a"), token, &about).unwrap();
                     }
                 });
@@ -415,7 +415,7 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     let store = TokenStore::new(&place);
-                    for _ in 0..500 {
+                    for _ in 0..200 {
                         let kept = bare(&store.load(&key("a")).unwrap().token);
                         assert!(tokens.iter().any(|token| bare(token) == kept));
                     }
