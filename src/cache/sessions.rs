@@ -186,7 +186,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig::with_cases(8))]
         #[test]
         fn a_session_is_found_as_it_was_kept(
             name in ".*", token in ".+", accessor in option::of(".*"), method in ".*",

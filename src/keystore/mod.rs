@@ -178,6 +178,12 @@ impl Keystore {
         }
     }
 
+    /// What the keyring of the system says now, whatever the kernel's has: for `doctor`. `true`: it
+    /// has our key; `false`: it would take one.
+    pub fn ask_system(env: &Env, patience: Duration) -> Result<bool, String> {
+        system::read(service(env), env, patience).map(|key| key.is_some())
+    }
+
     fn automatic(env: &Env, patience: Duration) -> Place {
         let mut reasons = Vec::new();
         if let Some((tier, key)) = sealing_key(env, patience, &mut reasons) {
@@ -249,6 +255,9 @@ fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Opti
     let in_kernel = kernel::read(name);
     let kernel_refuses = in_kernel.as_ref().err().map(|why| format!("kernel keyring: {why}"));
     if let Some(found) = kept(in_kernel.ok().flatten()) {
+        if found.0 == Tier::KernelKeyring {
+            reasons.push("system keyring: it could not be used when the key was made".into());
+        }
         return Some(found);
     }
     match from_system(name, env, patience) {
@@ -457,10 +466,12 @@ mod tests {
                 return;
             }
             assert_eq!(first.reasons, [NO_BUS]);
+            assert_eq!(Keystore::ask_system(&env, PATIENCE), Err("there is no session bus".into()));
             assert_eq!(first.cache_folder, Some(home.folder.path().join(".cache/vaulttoken")));
             assert_eq!(first.state_folder, Some(home.folder.path().join(".local/state/vaulttoken")));
             for policy in [Store::Auto, Store::Sealed] {
                 let next = open(policy, &env);
+                assert_eq!(next.reasons, ["system keyring: it could not be used when the key was made"]);
                 assert_eq!((first.tier, next.tier), (Tier::KernelKeyring, Tier::KernelKeyring));
                 assert_eq!(next.key.unwrap().expose(), first.key.as_ref().unwrap().expose());
             }

@@ -3,7 +3,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -185,7 +185,7 @@ impl Folder {
     fn file_system(&self) -> Option<u32> {
         // The magic numbers have 32 bits; the field's width and sign differ between architectures.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-        fs::fstatfs(self.descriptor.as_fd()).ok().map(|status| status.f_type as u32)
+        fs::fstatfs(&self.descriptor).ok().map(|status| status.f_type as u32)
     }
 
     /// Only Linux tells file systems apart by number; elsewhere a lock is tried.
@@ -206,13 +206,14 @@ fn changed_at(status: &Stat) -> Option<Timestamp> {
 /// The size of a regular file that is ours, that nobody else can read or write, and that has no
 /// second name; else `None`.
 ///
-/// Security: a hard link could make a file of ours from elsewhere look like an entry.
+/// Security: a hard link could make a file of ours from elsewhere look like an entry. No name at all
+/// is fine: the file was replaced between our opening it and looking at it, and is still whole.
 fn size_of_ours(status: &Stat) -> Option<usize> {
     let size = usize::try_from(status.st_size).ok()?;
     let is_ours = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
         && status.st_uid == geteuid().as_raw()
         && !Mode::from_raw_mode(status.st_mode).intersects(GROUP_AND_OTHERS)
-        && status.st_nlink == 1
+        && status.st_nlink <= 1
         && size <= LARGEST;
     is_ours.then_some(size)
 }
@@ -370,6 +371,18 @@ mod tests {
             std::os::unix::fs::chown(folder.path().join("entry"), Some(65_534), None).unwrap();
             assert_eq!(read(&folder, "entry"), None);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_while_it_is_read_still_counts() {
+        let (_outer, folder) = folder();
+        folder.replace("entry", b"content", false).unwrap();
+        let open = File::open(folder.path().join("entry")).unwrap();
+        folder.replace("entry", b"new content", false).unwrap();
+        let mut status = fs::fstat(&open).unwrap();
+        assert_eq!((status.st_nlink, size_of_ours(&status)), (0, Some(7)));
+        status.st_nlink = 2;
+        assert_eq!(size_of_ours(&status), None);
     }
 
     #[test]
