@@ -86,7 +86,7 @@ impl TokenStore {
 
     /// The failure of a moment ago, while it counts.
     #[must_use]
-    pub fn load_failure(&self, key: &CacheKey, now: Timestamp) -> Option<Failure> {
+    pub fn load_failure(&self, key: &CacheKey, now: Timestamp) -> Option<KeptFailure> {
         self.kept_failure(key)?.current(now)
     }
 
@@ -96,9 +96,10 @@ impl TokenStore {
         &self,
         key: &CacheKey,
         failure: &Failure,
+        caller: Option<String>,
         now: Timestamp,
     ) -> Result<Timestamp, CacheError> {
-        let kept = KeptFailure::after(self.kept_failure(key), failure.clone(), now);
+        let kept = KeptFailure::after(self.kept_failure(key), failure.clone(), caller, now);
         let content = Zeroizing::new(serde_json::to_vec(&kept).map_err(|_| not_encoded())?);
         self.failures.store(key, &content)?;
         Ok(kept.until())
@@ -266,7 +267,7 @@ mod tests {
             let folder = TempDir::new().unwrap();
             let store = TokenStore::new(&place(&folder, tier));
             store.store(&key("a"), &token("planted-token"), &About::default()).unwrap();
-            store.store_failure(&key("a"), &failure("planted-failure"), now()).unwrap();
+            store.store_failure(&key("a"), &failure("planted-failure"), None, now()).unwrap();
             for entry in fs::read_dir(folder.path().join("cache")).unwrap() {
                 let path = entry.unwrap().path();
                 let shows = fs::read(&path).unwrap().windows(7).any(|part| part == b"planted");
@@ -294,8 +295,8 @@ mod tests {
             assert!(store.load(&key("a")).is_none() && store.list().is_empty());
             assert!(!store.remove(&key("a")).unwrap());
             assert!(!store.adopt(&key("a"), &key("b"), None).unwrap());
-            store.store_failure(&key("a"), &failure("no"), now()).unwrap();
-            assert_eq!(store.load_failure(&key("a"), now()), None);
+            store.store_failure(&key("a"), &failure("no"), None, now()).unwrap();
+            assert_eq!(failure_of(&store, &key("a"), now()), None);
             let acquired = store.lock(&key("a"), Duration::ZERO, &mut || {});
             assert!(matches!(acquired, Acquired::Unsupported(reason) if reason == "nothing is kept here"));
         }
@@ -306,16 +307,16 @@ mod tests {
     fn a_failure_counts_until_its_end_or_a_token() {
         let folder = TempDir::new().unwrap();
         let store = TokenStore::new(&place(&folder, Tier::Keyring));
-        let until = store.store_failure(&key("a"), &failure("first"), now()).unwrap();
+        let until = store.store_failure(&key("a"), &failure("first"), None, now()).unwrap();
         assert_eq!(until, now() + TimeDelta::seconds(5));
-        assert_eq!(store.load_failure(&key("a"), now()), Some(failure("first")));
-        assert_eq!(store.load_failure(&key("b"), now()), None, "each key has its own");
-        assert_eq!(store.load_failure(&key("a"), until), None);
-        let next = store.store_failure(&key("a"), &failure("second"), until).unwrap();
+        assert_eq!(failure_of(&store, &key("a"), now()), Some(failure("first")));
+        assert_eq!(failure_of(&store, &key("b"), now()), None, "each key has its own");
+        assert_eq!(failure_of(&store, &key("a"), until), None);
+        let next = store.store_failure(&key("a"), &failure("second"), None, until).unwrap();
         assert_eq!(next, until + TimeDelta::seconds(10), "it goes on");
         store.store(&key("a"), &token("x"), &About::default()).unwrap();
-        assert_eq!(store.load_failure(&key("a"), until), None, "a token ends it");
-        let anew = store.store_failure(&key("a"), &failure("third"), next).unwrap();
+        assert_eq!(failure_of(&store, &key("a"), until), None, "a token ends it");
+        let anew = store.store_failure(&key("a"), &failure("third"), None, next).unwrap();
         assert_eq!(anew, next + TimeDelta::seconds(5), "and the row");
         assert!(store.load(&key("a")).is_some(), "the token is still there for those who can use it");
     }
@@ -357,7 +358,7 @@ mod tests {
         for name in ["a", "b"] {
             store.store(&key(name), &token(name), &About::default()).unwrap();
         }
-        store.store_failure(&key("c"), &failure("no"), now()).unwrap();
+        store.store_failure(&key("c"), &failure("no"), None, now()).unwrap();
         let cache = folder.path().join("cache");
         fs::write(cache.join(format!("{}.token", key("broken"))), b"x").unwrap();
         fs::write(cache.join("README.token"), b"x").unwrap();
