@@ -3,8 +3,10 @@
 
 mod name;
 mod problem;
+mod transport;
 mod types;
 
 pub use name::Name;
 pub use problem::SettingsError;
+pub use transport::Transport;
 pub use types::*;
