@@ -1,10 +1,16 @@
 //! The only maker of HTTP clients: whom to believe, what to present, which proxy, how long, how
 //! often, how much. It knows nothing of Vault or OpenID, follows no redirect and prints nothing.
 
+mod connector;
 mod error;
+mod retry;
+#[cfg(test)]
+pub(crate) mod scripted;
+mod tls;
 
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use reqwest::Method;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -12,10 +18,18 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use zeroize::Zeroizing;
 
+pub use connector::is_loopback;
+use connector::{Connector, Proxies};
 pub use error::{ConnectCause, HttpError, TlsCause};
+use retry::Retries;
+pub(crate) use retry::Tries;
 
 use crate::config::{TlsSettings, Transport};
 use crate::token::Timestamp;
+
+/// The largest answer that is read. The largest legitimate one, a list of every key of a KV mount,
+/// stays far below.
+pub const LARGEST_BODY: usize = 4 * 1024 * 1024;
 
 /// Something to ask of a server.
 #[derive(Clone)]
@@ -26,7 +40,7 @@ pub struct Request {
     pub url: Url,
     /// Headers; values that are secret are marked so.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body, wiped after use.
+    /// The body, wiped after use (but for the copy that the HTTP library sends).
     pub body: Option<Zeroizing<Vec<u8>>>,
     /// Whether asking twice does no harm: only then is a request repeated whose fate is unknown.
     pub repeatable: bool,
@@ -35,7 +49,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without headers and body. Only GET and HEAD are taken for repeatable.
+    /// A request without headers and body; repeatable where the method is safe (GET, HEAD …).
     #[must_use]
     pub fn new(method: Method, url: Url, deadline: Instant) -> Self {
         let repeatable = method.is_safe();
@@ -57,6 +71,10 @@ impl Request {
         secret: &SecretString,
     ) -> Result<Self, HttpError> {
         let text = Zeroizing::new(format!("{prefix}{}", secret.expose_secret()));
+        // Security: a line break in a token would write a header of its own.
+        if !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Err(HttpError::Header { name: name.to_string() });
+        }
         let mut value =
             HeaderValue::from_str(&text).map_err(|_| HttpError::Header { name: name.to_string() })?;
         value.set_sensitive(true);
@@ -79,48 +97,146 @@ pub struct Response {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, wiped after use.
+    /// The body, wiped after use (but for the buffers of the HTTP library).
     pub body: Zeroizing<Vec<u8>>,
     /// The `Date` header: the server's clock.
     pub date: Option<Timestamp>,
 }
 
-/// What becomes of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is the answer.
-    Accept,
-    /// Ask again, if there is time, after this long or after the usual wait.
-    Again(Option<std::time::Duration>),
+impl Response {
+    /// A header's value, where it is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// `Retry-After` in seconds; its other form, a date, is not used by the servers we ask.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+    }
 }
 
 /// A client for the servers that share one way of trusting and one route. Cheap to clone.
 #[derive(Clone)]
-pub struct Client {}
+pub struct Client {
+    connector: Arc<Connector>,
+    retries: Retries,
+}
 
 impl Client {
-    /// A client; nothing is read or connected before the first request.
-    pub fn new(
-        _tls: &TlsSettings,
-        _transport: &Transport,
-        _socket: Option<&Path>,
+    /// A client by the standard proxies of `transport`, or through a Unix `socket`. No connection
+    /// is made and no file read before the first request.
+    pub fn new(tls: &TlsSettings, transport: &Transport, socket: Option<&Path>) -> Result<Self, HttpError> {
+        Self::by(tls, transport, socket, Proxies::standard(transport)?)
+    }
+
+    /// As [`Self::new`], for a Vault: `VAULT_PROXY_ADDR` counts, and wins.
+    pub fn for_vault(
+        tls: &TlsSettings,
+        transport: &Transport,
+        socket: Option<&Path>,
     ) -> Result<Self, HttpError> {
-        Ok(Self {})
+        let proxies = match &transport.vault_proxy {
+            Some(proxy) => Proxies::everything(proxy)?,
+            None => Proxies::standard(transport)?,
+        };
+        Self::by(tls, transport, socket, proxies)
     }
 
-    /// One exchange. Repeats by itself what is safe to repeat: a connection that was never made;
-    /// for repeatable requests also a cut-off answer and 429, 502, 503 and 504.
+    fn by(
+        tls: &TlsSettings,
+        transport: &Transport,
+        socket: Option<&Path>,
+        proxies: Proxies,
+    ) -> Result<Self, HttpError> {
+        if cfg!(not(unix)) && socket.is_some() {
+            return Err(HttpError::Settings {
+                what: "an address of the form `unix://`".into(),
+                why: "this system has no Unix sockets".into(),
+            });
+        }
+        let connector = Connector::new(tls.clone(), transport, socket, proxies);
+        Ok(Self { connector: Arc::new(connector), retries: Retries::new(transport.max_retries) })
+    }
+
+    /// One exchange. Repeats by itself what is safe to repeat: a connection that was never made,
+    /// a 429; for repeatable requests also a cut-off answer and 502, 503 and 504. Where no try is
+    /// left the last answer is returned.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
-        self.send_judged(&request, |_| Verdict::Accept).await
+        let mut tries = self.tries(request.deadline);
+        loop {
+            let outcome = self.send_once(&request).await;
+            let again = match &outcome {
+                Ok(response) if response.status == 429 => tries.again(response.retry_after()).await,
+                Ok(response) if request.repeatable && matches!(response.status, 502..=504) => {
+                    tries.again(response.retry_after()).await
+                }
+                Ok(_) => false,
+                Err(error) => tries.after(error, request.repeatable).await,
+            };
+            if !again {
+                return outcome;
+            }
+        }
     }
 
-    /// As [`Self::send`], where the caller judges the answers.
-    pub async fn send_judged(
-        &self,
-        request: &Request,
-        _judge: impl Fn(&Response) -> Verdict,
-    ) -> Result<Response, HttpError> {
-        std::future::ready(()).await;
-        Err(HttpError::Deadline { host: request.url.to_string(), sent: false })
+    /// The tries of one exchange, for a caller that judges the answers itself.
+    pub(crate) fn tries(&self, deadline: Instant) -> Tries {
+        self.retries.start(deadline)
+    }
+
+    /// One try.
+    pub async fn send_once(&self, request: &Request) -> Result<Response, HttpError> {
+        let host = self.connector.display_host(&request.url);
+        // Whether a request that ran out of time had arrived is not knowable from outside.
+        let late = HttpError::Deadline { host: host.clone(), sent: true };
+        if request.deadline <= Instant::now() {
+            return Err(HttpError::Deadline { host, sent: false });
+        }
+        let (client, outgoing) = self.connector.prepare(request)?;
+        let exchange = async {
+            let answer = client.execute(outgoing).await;
+            let answer = answer.map_err(|error| self.connector.explain(&request.url, &error))?;
+            self.read(answer, &request.url).await
+        };
+        tokio::time::timeout_at(request.deadline.into(), exchange).await.unwrap_or(Err(late))
+    }
+
+    async fn read(&self, mut answer: reqwest::Response, url: &Url) -> Result<Response, HttpError> {
+        let too_large =
+            || HttpError::TooLarge { host: self.connector.display_host(url), limit: LARGEST_BODY };
+        let expected = answer.content_length().unwrap_or(0);
+        let expected = usize::try_from(expected).map_err(|_| too_large())?;
+        // Security: neither what is announced nor what comes may fill the memory.
+        if expected > LARGEST_BODY {
+            return Err(too_large());
+        }
+        // Whole from the start: a buffer that grows leaves copies of secrets behind.
+        let mut body = Zeroizing::new(Vec::with_capacity(expected.max(16 * 1024)));
+        loop {
+            let chunk = answer.chunk().await.map_err(|error| self.connector.explain(url, &error))?;
+            let Some(chunk) = chunk else { break };
+            if body.len() + chunk.len() > LARGEST_BODY {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = std::mem::take(answer.headers_mut());
+        let date = headers
+            .get(reqwest::header::DATE)
+            .and_then(|value| chrono::DateTime::parse_from_rfc2822(value.to_str().ok()?).ok())
+            .map(|date| date.to_utc());
+        Ok(Response { status: answer.status().as_u16(), headers, body, date })
+    }
+
+    /// The same client with waits that a test can afford.
+    #[cfg(test)]
+    pub(crate) fn impatient(mut self) -> Self {
+        self.retries = self.retries.impatient();
+        self
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,20 +1,25 @@
 //! What Vault refused, or why it could not be asked; each variant is one thing to do next.
 
-use crate::error::{ExitCode, Explain};
+use std::fmt::Write as _;
+
+use crate::error::{ExitCode, Explain, printable};
 use crate::http::HttpError;
 use crate::identity::IdentityError;
 
 use super::Operation;
 
-/// Why there is no answer of a Vault that can be used. `vault` is its printable address.
+/// Why there is no answer of a Vault that can be used.
+///
+/// In all variants `vault` is its address, `mount` is without `auth/`, and `messages` are the
+/// server's own words, made printable.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the fields are named alike throughout and explained at the head")]
+#[expect(missing_docs, reason = "fields are named alike throughout, and explained at the head")]
 pub enum VaultError {
     /// A person must log in.
     #[error("log-in to `{vault}` required")]
-    LoginRequired { vault: String, why: String },
+    LoginRequired { vault: String, method: &'static str, why: String },
     /// Vault refused the log-in.
-    #[error("`{vault}` refused the log-in with `{method}` at `auth/{mount}`")]
+    #[error("`{vault}` refused the log-in{} with `{method}` at `auth/{mount}`", of(who.as_deref()))]
     LoginRefused {
         vault: String,
         method: &'static str,
@@ -23,29 +28,31 @@ pub enum VaultError {
         status: u16,
         messages: Vec<String>,
     },
-    /// The session is good, its policies do not allow the call.
-    #[error("`{vault}` denied access to `{path}`")]
+    /// The session is good, but its policies do not allow the call.
+    #[error("`{vault}` denied to {} `{path}`", operation.verb())]
     Denied { vault: String, path: String, operation: Operation, messages: Vec<String> },
-    /// Vault (or what stands behind the engine) said no for another reason: 400, 405, 500 …
+    /// Vault, or what stands behind the engine, said no for another reason: 400, 405, 500 …
     #[error("`{vault}` rejected the call to `{path}` with status {status}")]
     Rejected { vault: String, path: String, status: u16, messages: Vec<String> },
     /// The namespace does not exist.
-    #[error("`{vault}` has no namespace `{namespace}`")]
+    #[error("`{vault}` knows no namespace `{namespace}`")]
     NamespaceUnknown { vault: String, namespace: String },
-    /// Someone else has used the wrapping token: an alarm.
-    #[error("the wrapped secret id for `auth/{mount}` was used or has expired before we unwrapped it")]
-    WrappingSpent { vault: String, mount: String, messages: Vec<String> },
-    /// The wrapping token wraps something that is no secret id of this mount: an alarm.
-    #[error("the wrapped secret id for `auth/{mount}` was made elsewhere, at `{creation_path}`")]
-    WrappingForeign { vault: String, mount: String, creation_path: String },
+    /// The wrapping token of a secret id is spent: an alarm, someone else may have unwrapped it.
+    #[error(
+        "the wrapped secret id in `{file}` is no longer valid: someone has unwrapped it, or it is too old"
+    )]
+    WrappingSpent { vault: String, mount: String, file: String, messages: Vec<String> },
+    /// The wrapping token wraps no secret id of this mount: an alarm.
+    #[error("what `{file}` unwraps to is no secret id of `auth/{mount}`")]
+    WrappingForeign { vault: String, mount: String, file: String, creation_path: String },
     /// Sealed, or not initialised.
     #[error("`{vault}` is sealed")]
     Sealed { vault: String },
     /// A rate limit.
-    #[error("`{vault}` is too busy")]
+    #[error("`{vault}` is too busy for another request")]
     Busy { vault: String, messages: Vec<String> },
-    /// 502, 503, 504, a node without a leader.
-    #[error("`{vault}` cannot serve at the moment: status {status}")]
+    /// 502, 503, 504, or a node without a leader.
+    #[error("`{vault}` cannot serve at the moment (status {status})")]
     Unavailable { vault: String, status: u16, messages: Vec<String> },
     /// No answer.
     #[error(transparent)]
@@ -54,17 +61,20 @@ pub enum VaultError {
     #[error("the answer of `{vault}` to `{path}` cannot be used")]
     Unusable { vault: String, path: String, why: String },
     /// A redirect to where our secrets may not go.
-    #[error("`{vault}` redirects to `{target}`, which was not followed")]
+    #[error("`{vault}` redirects to `{target}`, where nothing secret is sent")]
     Redirect { vault: String, target: String, why: &'static str },
     /// It would have gone over the wire in clear.
-    #[error("no secret is sent to `{vault}` over plain http")]
+    #[error("nothing secret is sent to `{vault}` without TLS")]
     Cleartext { vault: String },
-    /// A path that is none.
-    #[error("`{part}` cannot be part of a path in Vault")]
+    /// Something that cannot be part of a path.
+    #[error("`{}` cannot be part of a path in Vault", printable(part))]
     Path { part: String },
-    /// A file or field that the log-in needs.
+    /// Something that the log-in needs is missing or malformed.
     #[error("{what} cannot be used")]
     Settings { what: String, why: String, hint: Option<String> },
+    /// A method that this version cannot do.
+    #[error("this version cannot log in to `{vault}` with `{method}`")]
+    Unsupported { vault: String, method: &'static str },
     /// The workload's own JWT could not be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -73,14 +83,141 @@ pub enum VaultError {
     GivenUp { vault: String },
 }
 
-impl Explain for VaultError {
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Fault
+fn of(who: Option<&str>) -> String {
+    who.map(|who| format!(" of `{}`", printable(who))).unwrap_or_default()
+}
+
+fn joined(messages: &[String]) -> Option<String> {
+    (!messages.is_empty()).then(|| messages.join("; "))
+}
+
+impl Operation {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write to",
+            Self::List => "list",
+            Self::Delete => "delete",
+        }
     }
-    fn why(&self) -> Option<String> {
-        None
-    }
-    fn hint(&self) -> Option<String> {
-        None
+
+    /// The capability of a policy that allows it.
+    fn capability(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "update",
+            Self::List => "list",
+            Self::Delete => "delete",
+        }
     }
 }
+
+impl Explain for VaultError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::LoginRequired { .. } => ExitCode::LoginRequired,
+            Self::LoginRefused { .. }
+            | Self::Denied { .. }
+            | Self::Rejected { .. }
+            | Self::NamespaceUnknown { .. }
+            | Self::WrappingSpent { .. }
+            | Self::WrappingForeign { .. } => ExitCode::Refused,
+            Self::Sealed { .. } | Self::Busy { .. } | Self::Unavailable { .. } => ExitCode::Unreachable,
+            Self::Http(error) => error.exit_code(),
+            Self::Identity(error) => error.exit_code(),
+            Self::Unusable { .. } => ExitCode::Unusable,
+            Self::Redirect { .. } | Self::Cleartext { .. } => ExitCode::Withheld,
+            Self::Path { .. } | Self::Settings { .. } | Self::Unsupported { .. } => ExitCode::Usage,
+            Self::GivenUp { .. } => ExitCode::Interrupted,
+        }
+    }
+
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::LoginRequired { why, .. } | Self::Unusable { why, .. } | Self::Settings { why, .. } => {
+                Some(why.clone())
+            }
+            Self::LoginRefused { status, messages, .. } => {
+                let mut why = joined(messages).unwrap_or_else(|| format!("status {status}"));
+                if *status == 403 {
+                    why.push_str(" (which is also said where nothing is mounted there)");
+                }
+                Some(why)
+            }
+            Self::Denied { messages, .. }
+            | Self::Rejected { messages, .. }
+            | Self::Busy { messages, .. }
+            | Self::Unavailable { messages, .. }
+            | Self::WrappingSpent { messages, .. } => joined(messages),
+            Self::WrappingForeign { creation_path, .. } => {
+                Some(format!("it was wrapped at `{}`", printable(creation_path)))
+            }
+            Self::Http(error) => error.why(),
+            Self::Identity(error) => error.why(),
+            Self::Redirect { why, .. } => Some((*why).into()),
+            Self::Cleartext { .. } => Some("whoever listens on the way could read it".into()),
+            Self::Path { .. } => Some("it is empty, or has an empty, `.` or `..` segment".into()),
+            Self::NamespaceUnknown { .. }
+            | Self::Sealed { .. }
+            | Self::Unsupported { .. }
+            | Self::GivenUp { .. } => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::LoginRequired { method: "token", .. } => {
+                "log in with `vault login` or `bao login`, or set `VAULT_TOKEN`".into()
+            }
+            Self::LoginRequired { .. } | Self::GivenUp { .. } => "{program} login{profile}".into(),
+            Self::LoginRefused { status: 403, mount, .. } => {
+                format!("check that `auth/{mount}` exists and that this identity may log in there")
+            }
+            Self::LoginRefused { method: "userpass" | "ldap", status: 400, .. } => {
+                "{program} login{profile}".into()
+            }
+            Self::LoginRefused { status: 400, mount, .. } => {
+                format!("check the role at `auth/{mount}` and what it binds to")
+            }
+            Self::LoginRefused { mount, .. } => {
+                format!("ask an operator of this Vault to look at `auth/{mount}`")
+            }
+            Self::Denied { path, operation, .. } => {
+                let mut hint = String::from("ask for a policy with ");
+                let _ = write!(
+                    hint,
+                    "`path \"{}\" {{ capabilities = [\"{}\"] }}`",
+                    printable(path),
+                    operation.capability()
+                );
+                hint
+            }
+            Self::NamespaceUnknown { .. } => "check `namespace` of this vault in the settings".into(),
+            Self::WrappingSpent { mount, .. } => {
+                format!(
+                    "if this machine did not unwrap it, revoke that secret id; ask for a new one of `auth/{mount}`"
+                )
+            }
+            Self::WrappingForeign { .. } => {
+                "do not use it: ask who delivered it where it comes from, and for a new one".into()
+            }
+            Self::Sealed { .. } => "ask an operator to unseal it, then try again".into(),
+            Self::Busy { .. } | Self::Unavailable { .. } => "try again in a minute".into(),
+            Self::Http(error) => return error.hint(),
+            Self::Identity(error) => return error.hint(),
+            Self::Settings { hint, .. } => return hint.clone(),
+            Self::Unusable { .. } => "check that the address is that of a Vault or OpenBao".into(),
+            Self::Redirect { .. } => {
+                "if that is a node of this vault, list it in `addresses`, or set `certificateAuthority`"
+                    .into()
+            }
+            Self::Cleartext { .. } => "use an address that begins with `https://`".into(),
+            Self::Unsupported { .. } => "choose another method in `auth` of this vault".into(),
+            Self::Rejected { .. } | Self::Path { .. } => return None,
+        };
+        Some(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! One question to Vault and its answer: headers, the one redirect, what is repeated, and the
+//! failures that mean the same whatever was asked. It knows no session.
+
+use std::time::Instant;
+
+use secrecy::SecretString;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::redirect::{Redirects, Refused, is_redirect, origin};
+use super::wire::Envelope;
+use super::{VaultError, printables};
+use crate::config::{Transport, VaultAddress, VaultSettings};
+use crate::http::{Client, HeaderName, HttpError, Method, Request, Response, is_loopback};
+
+/// The way to one Vault and one namespace of it.
+pub(super) struct Exchange {
+    client: Client,
+    /// With the address's path prefix, without a slash at its end.
+    base: Url,
+    redirects: Redirects,
+    namespace: Option<String>,
+    /// The address, for messages.
+    pub(super) origin: String,
+}
+
+/// A question.
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    /// Below `/v1/`, percent-encoded.
+    pub(super) path: &'a str,
+    pub(super) query: Option<&'static str>,
+    pub(super) token: Option<&'a SecretString>,
+    /// JSON.
+    pub(super) body: Option<Zeroizing<Vec<u8>>>,
+    pub(super) repeatable: bool,
+    pub(super) deadline: Instant,
+}
+
+impl<'a> Ask<'a> {
+    /// A read that does no harm.
+    pub(super) fn get(path: &'a str, token: Option<&'a SecretString>, deadline: Instant) -> Self {
+        Self { method: Method::GET, path, query: None, token, body: None, repeatable: true, deadline }
+    }
+
+    /// A write whose fate matters.
+    pub(super) fn post(path: &'a str, body: Zeroizing<Vec<u8>>, deadline: Instant) -> Self {
+        Self {
+            method: Method::POST,
+            path,
+            query: None,
+            token: None,
+            body: Some(body),
+            repeatable: false,
+            deadline,
+        }
+    }
+}
+
+/// An answer in Vault's own form, whatever its status.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) envelope: Envelope,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Reply {
+    /// Whether it is 200 or 204.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.status, 200..=299)
+    }
+
+    /// The server's `errors`, printable.
+    pub(super) fn messages(&self) -> Vec<String> {
+        printables(self.envelope.errors.as_deref())
+    }
+}
+
+impl Exchange {
+    /// Checks that a secret may go to the address at all.
+    pub(super) fn new(settings: &VaultSettings, transport: &Transport) -> Result<Self, VaultError> {
+        let (base, socket, shown) = match &settings.address {
+            VaultAddress::Url(url) => {
+                let mut shown = url.clone();
+                // Security: an address has no user information, and if it has, nobody sees it.
+                let _ = (shown.set_username(""), shown.set_password(None));
+                (url.clone(), None, shown.as_str().trim_end_matches('/').to_owned())
+            }
+            VaultAddress::UnixSocket(path) => {
+                let shown = format!("unix://{}", path.display());
+                let base = Url::parse("http://localhost").map_err(|error| VaultError::Settings {
+                    what: format!("the address `{shown}`"),
+                    why: error.to_string(),
+                    hint: None,
+                })?;
+                (base, Some(path.as_path()), shown)
+            }
+        };
+        let proxied_in_clear = transport
+            .vault_proxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.scheme() == "http" && !is_loopback(proxy));
+        // Security: who listens on the wire would have password and token.
+        if socket.is_none() && base.scheme() == "http" && (!is_loopback(&base) || proxied_in_clear) {
+            return Err(VaultError::Cleartext { vault: shown });
+        }
+        let further = settings.addresses.iter().filter_map(|address| match address {
+            VaultAddress::Url(url) => Some(url.clone()),
+            VaultAddress::UnixSocket(_) => None,
+        });
+        let redirects = Redirects {
+            listed: std::iter::once(base.clone()).chain(further).collect(),
+            own_authority: !settings.tls.certificate_authorities.is_empty() && !settings.tls.skip_verify,
+            socket: socket.is_some(),
+        };
+        let client = Client::for_vault(&settings.tls, transport, socket)?;
+        Ok(Self { client, base, redirects, namespace: settings.namespace.clone(), origin: shown })
+    }
+
+    /// Asks, follows at most one redirect, and repeats what may be repeated.
+    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Reply, VaultError> {
+        let request = self.request(&ask)?;
+        let mut tries = self.client.tries(ask.deadline);
+        let response = loop {
+            let (outcome, sent_on) = self.follow(&request, ask.path).await;
+            let again = match &outcome {
+                Ok(response) => {
+                    passes_within_seconds(response, ask.repeatable)
+                        && tries.again(response.retry_after()).await
+                }
+                // A standby that does not know yet that its leader is dead; it will in some seconds.
+                Err(VaultError::Http(HttpError::Connect { .. })) if sent_on => tries.again(None).await,
+                Err(VaultError::Http(error)) => tries.after(error, ask.repeatable).await,
+                Err(_) => false,
+            };
+            if !again {
+                break outcome?;
+            }
+        };
+        self.read(response, ask.path)
+    }
+
+    fn request(&self, ask: &Ask<'_>) -> Result<Request, VaultError> {
+        let mut url = self.base.clone();
+        let path = format!("{}/v1/{}", self.base.path().trim_end_matches('/'), ask.path);
+        url.set_path(&path);
+        // Security: the URL's own rules (`..`, `%2e`) must not make another path of it.
+        if url.path() != path {
+            return Err(VaultError::Path { part: ask.path.to_owned() });
+        }
+        url.set_query(ask.query);
+        let mut request = Request::new(ask.method.clone(), url, ask.deadline)
+            // Agents and proxies may insist on it, against forged requests from browsers.
+            .header(HeaderName::from_static("x-vault-request"), "true")?;
+        if let Some(namespace) = &self.namespace {
+            request = request.header(HeaderName::from_static("x-vault-namespace"), namespace)?;
+        }
+        if let Some(token) = ask.token {
+            request = request.secret_header(HeaderName::from_static("x-vault-token"), "", token)?;
+        }
+        if let Some(body) = &ask.body {
+            request = request.body("application/json", body.clone());
+        }
+        request.repeatable = ask.repeatable;
+        Ok(request)
+    }
+
+    /// One try with its redirect; whether it was sent on.
+    async fn follow(&self, request: &Request, path: &str) -> (Result<Response, VaultError>, bool) {
+        let first = match self.client.send_once(request).await {
+            Ok(response) if is_redirect(response.status) => response,
+            other => return (other.map_err(VaultError::from), false),
+        };
+        let target = match self.redirects.target(&request.url, &first) {
+            Ok(target) => target,
+            Err(Refused::Malformed(why)) => return (Err(self.unusable(path, why)), false),
+            Err(Refused::Withheld { target, why }) => return (Err(self.withheld(target, why)), false),
+        };
+        let onward = Request { url: target, ..request.clone() };
+        let second = self.client.send_once(&onward).await.map_err(VaultError::from);
+        let second = second.and_then(|response| {
+            if is_redirect(response.status) {
+                let why = "it is the second redirect in a row";
+                return Err(self.withheld(
+                    response.header("location").map_or_else(
+                        || origin(&onward.url),
+                        |next| onward.url.join(next).map_or_else(|_| "?".into(), |next| origin(&next)),
+                    ),
+                    why,
+                ));
+            }
+            Ok(response)
+        });
+        (second, true)
+    }
+
+    fn withheld(&self, target: String, why: &'static str) -> VaultError {
+        VaultError::Redirect { vault: self.origin.clone(), target, why }
+    }
+
+    pub(super) fn unusable(&self, path: &str, why: impl Into<String>) -> VaultError {
+        VaultError::Unusable { vault: self.origin.clone(), path: path.to_owned(), why: why.into() }
+    }
+
+    /// Puts the failures that have nothing to do with the question into our terms.
+    fn read(&self, response: Response, path: &str) -> Result<Reply, VaultError> {
+        let Response { status, headers, body, .. } = response;
+        let envelope = if body.is_empty() { Ok(Envelope::default()) } else { serde_json::from_slice(&body) };
+        let vault = || self.origin.clone();
+        let messages = || printables(envelope.as_ref().ok().and_then(|it: &Envelope| it.errors.as_deref()));
+        match status {
+            503 if says(&body, "is sealed") => return Err(VaultError::Sealed { vault: vault() }),
+            429 => return Err(VaultError::Busy { vault: vault(), messages: messages() }),
+            502..=504 => {
+                return Err(VaultError::Unavailable { vault: vault(), status, messages: messages() });
+            }
+            412 | 500 if is_between_leaders(status, &body) => {
+                return Err(VaultError::Unavailable { vault: vault(), status, messages: messages() });
+            }
+            404 if says(&body, "namespace not found") => {
+                let namespace = self.namespace.clone().unwrap_or_default();
+                return Err(VaultError::NamespaceUnknown { vault: vault(), namespace });
+            }
+            _ => {}
+        }
+        match envelope {
+            Ok(envelope) => Ok(Reply { status, envelope, body }),
+            Err(_) if says(&body, "Client sent an HTTP request to an HTTPS server") => {
+                Err(self.unusable(path, "it speaks TLS: its address must begin with `https://`"))
+            }
+            // Security: of a body that is not Vault's nothing is shown; it may echo what was sent.
+            Err(_) => {
+                let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok());
+                let kind = crate::error::printable(kind.unwrap_or("no content type"));
+                Err(self.unusable(path, format!("status {status} with `{kind}` is not the JSON of a Vault")))
+            }
+        }
+    }
+
+    /// Tests do not wait.
+    #[cfg(test)]
+    pub(super) fn impatient(mut self) -> Self {
+        self.client = self.client.impatient();
+        self
+    }
+}
+
+/// Whether the same request, sent again, may fare better, and does no harm if this one was heard.
+fn passes_within_seconds(response: &Response, repeatable: bool) -> bool {
+    match response.status {
+        // Refused before it was looked at.
+        429 => true,
+        412 | 500 => is_between_leaders(response.status, &response.body),
+        // A sealed Vault stays sealed until an operator comes.
+        503 => repeatable && !says(&response.body, "is sealed"),
+        502 | 504 => repeatable,
+        _ => false,
+    }
+}
+
+/// A node that knows no leader at the moment, or has not caught up with it (Vault Enterprise); both
+/// refuse before they act. The other 412 is a missing `X-Vault-Request`.
+fn is_between_leaders(status: u16, body: &[u8]) -> bool {
+    match status {
+        412 => !says(body, "X-Vault-Request"),
+        500 => says(body, "active cluster node not found"),
+        _ => false,
+    }
+}
+
+fn says(body: &[u8], words: &str) -> bool {
+    body.windows(words.len()).any(|window| window == words.as_bytes())
+}

@@ -1,0 +1,165 @@
+//! The Vault token that lies about: in the environment, with the token helper of the `vault` or
+//! `bao` command, or in `~/.vault-token`; looked for in the order of those commands. It is used,
+//! and never stored, renewed or revoked.
+
+mod helper;
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::VaultError;
+use crate::env::Env;
+use helper::Helper;
+
+/// Larger than any token, and than any configuration of the command.
+const LARGEST_FILE: u64 = 64 * 1024;
+
+/// A token that was found, and where.
+#[derive(Debug, Clone)]
+pub struct FoundToken {
+    /// The token, trimmed.
+    pub token: SecretString,
+    /// Where it was.
+    pub from: FoundIn,
+}
+
+/// Where a token was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundIn {
+    /// This variable.
+    Environment(&'static str),
+    /// This external token helper.
+    Helper(PathBuf),
+    /// This file.
+    File(PathBuf),
+}
+
+impl fmt::Display for FoundIn {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(variable) => write!(formatter, "`{variable}`"),
+            Self::Helper(path) => write!(formatter, "the token helper `{}`", path.display()),
+            Self::File(path) => write!(formatter, "`{}`", path.display()),
+        }
+    }
+}
+
+/// Finds the token for the Vault at `address`, running the token helper if there is one.
+///
+/// # Errors
+/// [`VaultError::Settings`] for a helper that may not be run or fails, and for a file that exists
+/// but cannot be read.
+pub fn find(env: &Env, address: &str, deadline: Instant) -> Result<Option<FoundToken>, VaultError> {
+    let (token, from) = match place(env)? {
+        None => return Ok(None),
+        Some(Place::Variable(variable, value)) => {
+            (Zeroizing::new(value.to_owned()), FoundIn::Environment(variable))
+        }
+        Some(Place::Helper(helper)) => {
+            (helper.get(env, address, deadline)?, FoundIn::Helper(helper.path().to_owned()))
+        }
+        Some(Place::File(path)) => {
+            let text = read(&path).map_err(|why| unreadable(&path, why))?;
+            (text.unwrap_or_default(), FoundIn::File(path))
+        }
+    };
+    let token = token.trim();
+    Ok((!token.is_empty()).then(|| FoundToken { token: SecretString::from(token), from }))
+}
+
+/// What tells one caller's token from another's, without running anything: a digest of the token,
+/// or of the helper's command line. `None`: there is no token.
+#[must_use]
+pub fn fingerprint(env: &Env) -> Option<String> {
+    let (kind, text) = match place(env).ok()?? {
+        Place::Variable(_, value) => ("token", Zeroizing::new(value.to_owned())),
+        Place::Helper(helper) => ("helper", Zeroizing::new(helper.command().to_owned())),
+        Place::File(path) => ("token", read(&path).ok()??),
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(b"vaulttoken found token v1\0");
+    context.update(kind.as_bytes());
+    context.update(b"\0");
+    context.update(text.as_bytes());
+    let digest = context.finish();
+    Some(digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(hex).collect())
+}
+
+fn hex(digit: u8) -> Option<char> {
+    char::from_digit(digit.into(), 16)
+}
+
+/// Where the token is to be taken from.
+enum Place<'a> {
+    Variable(&'static str, &'a str),
+    Helper(Helper),
+    File(PathBuf),
+}
+
+fn place(env: &Env) -> Result<Option<Place<'_>>, VaultError> {
+    if let Some((variable, value)) = either(env, "BAO_TOKEN", "VAULT_TOKEN") {
+        return Ok(Some(Place::Variable(variable, value)));
+    }
+    if let Some(helper) = configured_helper(env)? {
+        return Ok(Some(Place::Helper(helper)));
+    }
+    let path = either(env, "BAO_TOKEN_PATH", "VAULT_TOKEN_PATH").map(|(_, path)| PathBuf::from(path));
+    Ok(path.or_else(|| env.home().map(|home| home.join(".vault-token"))).map(Place::File))
+}
+
+/// Of a pair of variables that which is set, even if empty, OpenBao's first; an empty one is none.
+fn either<'a>(env: &'a Env, bao: &'static str, vault: &'static str) -> Option<(&'static str, &'a str)> {
+    let chosen = if env.get(bao).is_some() { bao } else { vault };
+    env.get(chosen).map(str::trim).filter(|value| !value.is_empty()).map(|value| (chosen, value))
+}
+
+/// The helper that the command's configuration names.
+fn configured_helper(env: &Env) -> Result<Option<Helper>, VaultError> {
+    let named = either(env, "BAO_CONFIG_PATH", "VAULT_CONFIG_PATH").map(|(_, path)| PathBuf::from(path));
+    let candidates = match (named, env.home()) {
+        (Some(path), _) => vec![path],
+        (None, Some(home)) => vec![home.join(".bao"), home.join(".vault")],
+        (None, None) => Vec::new(),
+    };
+    for path in candidates {
+        // A folder of that name, as some keep one, is no configuration.
+        if path.is_dir() {
+            continue;
+        }
+        if let Some(text) = read(&path).map_err(|why| unreadable(&path, why))? {
+            return Helper::of_configuration(&text, &path);
+        }
+    }
+    Ok(None)
+}
+
+/// A small text file; `None` where there is none.
+fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut text = Zeroizing::new(String::with_capacity(4 * 1024));
+    file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err("it is larger than 64 KiB".into());
+    }
+    Ok(Some(text))
+}
+
+fn unreadable(path: &Path, why: String) -> VaultError {
+    VaultError::Settings { what: format!("`{}`", path.display()), why, hint: None }
+}
+
+#[cfg(test)]
+mod tests;

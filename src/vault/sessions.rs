@@ -1,0 +1,288 @@
+//! Which session calls are made with: the kept one while it is good, renewed in time, or a new
+//! one where no person is needed for that. One log-in for all who wait.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use super::auth::{self, Granted, LogIn};
+use super::call::{Health, LOOKUP_SELF, health, lookup, same_token};
+use super::exchange::Ask;
+use super::session::Session;
+use super::wire::Auth;
+use super::{FoundToken, Person, Vault, VaultError, held};
+use crate::config::AuthMethod;
+use crate::token::Timestamp;
+
+const RENEW_SELF: &str = "auth/token/renew-self";
+
+/// How much of a session is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Enough.
+    Good,
+    /// Past two thirds: renew it.
+    Waning,
+    /// About to end: what is minted with it would end at once, too.
+    Ending,
+    /// None.
+    Over,
+}
+
+fn life(session: &Session, now: Timestamp) -> Life {
+    let Some(end) = session.expires_at else { return Life::Good };
+    let (left, whole) = (end - now, end - session.obtained_at);
+    if left <= TimeDelta::zero() {
+        Life::Over
+    } else if left <= (whole / 20).min(TimeDelta::seconds(30)) {
+        Life::Ending
+    } else if left <= whole / 3 {
+        Life::Waning
+    } else {
+        Life::Good
+    }
+}
+
+impl Vault {
+    /// The session that calls are made with: the kept one if it is good (renewed when due), else
+    /// that of an unattended log-in.
+    ///
+    /// # Errors
+    /// [`VaultError::LoginRequired`] where only a person can log in.
+    pub async fn session(&self) -> Result<Session, VaultError> {
+        if self.parts.settings.auth == AuthMethod::Token {
+            let known = held(&self.current).clone();
+            return match known {
+                Some(session) => Ok(session),
+                None => self.look_up_found().await,
+            };
+        }
+        let unattended = self.parts.settings.auth.is_unattended();
+        if let Some(session) = self.kept_session() {
+            let life = life(&session, self.now());
+            let nothing_to_do = life == Life::Waning && !session.renewable && !unattended;
+            if life == Life::Good || nothing_to_do {
+                *held(&self.current) = Some(session.clone());
+                return Ok(session);
+            }
+        }
+        let _turn = self.take_turn().await;
+        // Others may have been quicker while we waited.
+        *held(&self.current) = None;
+        let kept = self.kept_session();
+        let state = kept.as_ref().map_or(Life::Over, |session| life(session, self.now()));
+        let Some(session) = kept.filter(|_| state != Life::Over) else {
+            return self.log_in_unattended("no session is kept, or it has ended").await;
+        };
+        if state == Life::Good {
+            *held(&self.current) = Some(session.clone());
+            return Ok(session);
+        }
+        if session.renewable
+            && let Some(renewed) = self.renew(&session).await
+        {
+            return Ok(renewed);
+        }
+        if !unattended {
+            return Ok(session);
+        }
+        match self.log_in_unattended("the session ends soon").await {
+            // While it lives, a failure to replace it is none of the caller's business.
+            Err(error) if life(&session, self.now()) != Life::Over => {
+                self.note(&format!("the session is kept although it ends soon: {error}"));
+                Ok(session)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Logs in anew, with a person where the method needs one, and keeps the session.
+    pub async fn login(&self, person: &dyn Person) -> Result<Session, VaultError> {
+        if self.parts.settings.auth == AuthMethod::Token {
+            return self.look_up_found().await;
+        }
+        self.log_in(Some(person)).await
+    }
+
+    /// The session that is kept, whatever its state; none for a token that was found.
+    #[must_use]
+    pub fn kept_session(&self) -> Option<Session> {
+        let current = held(&self.current).clone();
+        current.or_else(|| self.parts.sessions.load(&self.parts.session_key)).filter(|session| session.ours)
+    }
+
+    /// Forgets the kept session, here only.
+    pub fn forget_session(&self) {
+        *held(&self.current) = None;
+        self.parts.sessions.remove(&self.parts.session_key);
+    }
+
+    /// A session in place of one that is dead.
+    pub(super) async fn replace(&self, dead: &Session) -> Result<Session, VaultError> {
+        *held(&self.current) = None;
+        if !dead.ours {
+            return Err(self.found_token_is_dead());
+        }
+        let _turn = self.take_turn().await;
+        let kept = self.kept_session();
+        if let Some(session) = kept
+            && !same_token(&session, dead)
+            && life(&session, self.now()) != Life::Over
+        {
+            *held(&self.current) = Some(session.clone());
+            return Ok(session);
+        }
+        self.forget_session();
+        self.log_in_unattended("the session was revoked, or has ended").await
+    }
+
+    /// The turn to log in or renew: first among the tasks of this process, then among processes.
+    async fn take_turn(&self) -> (tokio::sync::MutexGuard<'_, ()>, Option<Box<dyn Send>>) {
+        let gate = self.gate.lock().await;
+        let (sessions, key) = (Arc::clone(&self.parts.sessions), self.parts.session_key.clone());
+        // Waiting for a file's lock blocks, and whoever holds it may be a task of this thread.
+        let lock = tokio::task::spawn_blocking(move || sessions.lock(&key)).await;
+        (gate, lock.ok().flatten())
+    }
+
+    async fn log_in_unattended(&self, why: &str) -> Result<Session, VaultError> {
+        if !self.parts.settings.auth.is_unattended() {
+            return Err(self.login_required(why));
+        }
+        self.log_in(None).await
+    }
+
+    async fn log_in(&self, person: Option<&dyn Person>) -> Result<Session, VaultError> {
+        let Granted { auth, asked_at } = auth::log_in(&LogIn { vault: self, person }).await?;
+        let session = Session {
+            subject: auth.subject(),
+            method: self.parts.settings.auth.name().to_owned(),
+            obtained_at: asked_at,
+            expires_at: end(&auth, asked_at),
+            renewable: auth.renewable,
+            accessor: auth.accessor,
+            token: auth.client_token,
+            ours: true,
+        };
+        self.keep(&session);
+        Ok(session)
+    }
+
+    fn keep(&self, session: &Session) {
+        self.parts.sessions.save(&self.parts.session_key, session);
+        *held(&self.current) = Some(session.clone());
+    }
+
+    /// The renewed session; none where it was not extended, which is not fatal while it lives.
+    async fn renew(&self, session: &Session) -> Option<Session> {
+        let now = self.now();
+        let mut ask = Ask::post(RENEW_SELF, zeroize::Zeroizing::new(b"{}".to_vec()), self.deadline());
+        ask.token = Some(&session.token);
+        // Renewing twice is renewing once.
+        ask.repeatable = true;
+        let auth = match self.exchange.ask(ask).await {
+            Ok(reply) if reply.is_done() => reply.envelope.auth?,
+            Ok(reply) => {
+                let why = reply.messages().join("; ");
+                self.note(&format!("the session was not renewed: status {} {why}", reply.status));
+                return None;
+            }
+            Err(error) => {
+                self.note(&format!("the session was not renewed: {error}"));
+                return None;
+            }
+        };
+        let expires_at = end(&auth, now);
+        // At its maximum the server renews it by nothing.
+        if let (Some(old), Some(new)) = (session.expires_at, expires_at)
+            && new <= old + TimeDelta::seconds(1)
+        {
+            self.note("the session has reached its maximum and cannot be extended");
+            return None;
+        }
+        let renewed = Session { obtained_at: now, expires_at, renewable: auth.renewable, ..session.clone() };
+        self.keep(&renewed);
+        Some(renewed)
+    }
+
+    /// The token that was found, as a session: Vault says until when it lives.
+    async fn look_up_found(&self) -> Result<Session, VaultError> {
+        let Some(FoundToken { token, .. }) = &self.parts.found_token else {
+            return Err(self.login_required(
+                "there is no token in `VAULT_TOKEN` or `BAO_TOKEN`, a token helper or `~/.vault-token`",
+            ));
+        };
+        let now = self.now();
+        let reply = self.exchange.ask(Ask::get(LOOKUP_SELF, Some(token), self.deadline())).await?;
+        if health(&reply) == Health::Dead {
+            return Err(self.found_token_is_dead());
+        }
+        let known = lookup(&reply);
+        if known.is_none() {
+            self.note("the token may not look itself up, so its end is not known");
+        }
+        let session = Session {
+            token: token.clone(),
+            accessor: known.as_ref().and_then(|known| known.accessor.clone()),
+            method: "token".into(),
+            obtained_at: now,
+            expires_at: known.as_ref().and_then(|known| known.expire_time),
+            renewable: false,
+            subject: known.and_then(|known| known.display_name),
+            ours: false,
+        };
+        *held(&self.current) = Some(session.clone());
+        Ok(session)
+    }
+
+    fn found_token_is_dead(&self) -> VaultError {
+        let place = self.parts.found_token.as_ref().map(|found| found.from.to_string());
+        self.login_required(format!(
+            "the token in {} has expired or was revoked",
+            place.unwrap_or_else(|| "use".into())
+        ))
+    }
+}
+
+/// When a session ends that was asked for at `since`; none for one that has no end.
+fn end(auth: &Auth, since: Timestamp) -> Option<Timestamp> {
+    let seconds = i64::try_from(auth.lease_duration).ok().filter(|seconds| *seconds > 0)?;
+    // A lifetime that no calendar holds is as good as none.
+    since.checked_add_signed(TimeDelta::try_seconds(seconds)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::SecretString;
+
+    fn session(lifetime: i64) -> Session {
+        let born = Timestamp::UNIX_EPOCH;
+        Session {
+            token: SecretString::from("s.1"),
+            accessor: None,
+            method: "approle".into(),
+            obtained_at: born,
+            expires_at: Some(born + TimeDelta::seconds(lifetime)),
+            renewable: true,
+            subject: None,
+            ours: true,
+        }
+    }
+
+    #[test]
+    fn a_session_wanes_after_two_thirds_and_ends_before_its_end() {
+        let at =
+            |lifetime, seconds| life(&session(lifetime), Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds));
+        assert_eq!(at(3_600, 0), Life::Good);
+        assert_eq!(at(3_600, 2_399), Life::Good);
+        assert_eq!(at(3_600, 2_400), Life::Waning);
+        assert_eq!(at(3_600, 3_569), Life::Waning);
+        assert_eq!(at(3_600, 3_570), Life::Ending);
+        assert_eq!(at(3_600, 3_600), Life::Over);
+        assert_eq!(at(20, 18), Life::Waning);
+        assert_eq!(at(20, 19), Life::Ending);
+        let endless = Session { expires_at: None, ..session(1) };
+        assert_eq!(life(&endless, Timestamp::UNIX_EPOCH + TimeDelta::days(99_999)), Life::Good);
+    }
+}
