@@ -272,6 +272,9 @@ error: profile `prod`: identity `build`: a fault of ours: no such vault
 mod github_actions {
     use super::*;
 
+    use crate::config::{TlsSettings, Transport};
+    use crate::http::scripted::{Scripted, reply};
+
     const URL: &str = "https://token.actions.example/abc?api-version=2.0";
 
     fn service(url: &str, audience: Option<&str>) -> Result<github::TokenService, IdentityError> {
@@ -416,6 +419,30 @@ error: profile `prod`: identity `build`: `token.actions.example` issued no token
         assert_eq!(made.get(), 1);
         let error = workload.jwt().await.unwrap_err();
         assert_eq!(error.to_string(), "identity `build`: the proxy cannot be used");
+    }
+
+    #[tokio::test]
+    async fn the_service_is_asked_with_the_request_token() {
+        let issued = format!(r#"{{"value": "{}"}}"#, good());
+        let server = Scripted::new([reply(200, &issued), reply(403, r#"{"message": "no"}"#)]);
+        let url = server.url.join("token?api-version=2.0").unwrap().to_string();
+        let env = env(&[(github::URL, &url), (github::TOKEN, "job")]);
+        let parts = Parts {
+            env: &env,
+            http: &|| Client::new(&TlsSettings::default(), &Transport::default(), None),
+            vault: &|_| panic!("no Vault is needed"),
+            clock: now,
+            deadline: Instant::now() + std::time::Duration::from_secs(10),
+        };
+        let identity = Identity::GithubActions { audience: Some("https://vault".into()) };
+        let workload = Workload::new(Some(&name()), &identity, &parts);
+        assert_eq!(workload.jwt().await.unwrap().expose_secret(), good());
+        let seen = server.seen();
+        assert_eq!(seen[0].line(), "GET /token?api-version=2.0&audience=https%3A%2F%2Fvault");
+        assert_eq!(seen[0].header("authorization"), Some("Bearer job"));
+        assert_eq!(seen[0].header("accept"), Some("application/json; api-version=2.0"));
+        let error = workload.jwt().await.unwrap_err();
+        assert!(matches!(error, IdentityError::Refused { status: 403, .. }), "{error:?}");
     }
 }
 

@@ -5,7 +5,6 @@ use std::future::Future;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::token::Timestamp;
 use crate::vault::session::Session;
 use crate::vault::{Answer, Call, Vault, VaultError};
 
@@ -19,9 +18,6 @@ pub(crate) trait Ask: Sync {
         &self,
         call: Call<'_>,
     ) -> impl Future<Output = Result<Reply<T>, VaultError>> + Send;
-
-    /// When the session of the calls ends, as the server sees it; none for a root token.
-    fn session_end(&self) -> impl Future<Output = Result<Option<Timestamp>, VaultError>> + Send;
 }
 
 /// An answer as far as a source needs it.
@@ -69,10 +65,6 @@ impl Ask for Vault {
 
     async fn ask<T: DeserializeOwned + Send>(&self, call: Call<'_>) -> Result<Reply<T>, VaultError> {
         self.call(call).await?.try_into()
-    }
-
-    async fn session_end(&self) -> Result<Option<Timestamp>, VaultError> {
-        Ok(self.lookup().await?.expire_time)
     }
 }
 

@@ -220,21 +220,131 @@ async fn a_document_whose_token_is_dead_was_not_rotated_in_time() {
         document(&script, &settings, &Asking::default(), now).await
     };
     let error = fetch("opaque", "2029-12-31T23:59:00Z").await.unwrap_err();
-    assert_data_eq!(told(&error), str![[r#"
+    assert_data_eq!(
+        told(&error),
+        str![[r#"
 exit 6
 error: profile `prod`: the token in `secret/sa/prod` of `https://vault.example:8200` is already dead: its rotation is late
   why: it ended at 2029-12-31T23:59:00Z
   try: see why whoever rotates `secret/sa/prod` has not written a new version
 
-"#]]);
+"#]]
+    );
     let error = fetch("two words", "2030-01-01T01:00:00Z").await.unwrap_err();
-    assert_data_eq!(told(&error), str![[r#"
+    assert_data_eq!(
+        told(&error),
+        str![[r#"
 exit 6
 error: profile `prod`: the token that `https://vault.example:8200` gave for `secret/sa/prod` cannot be used
   why: it holds a line break, a blank or another character that no bearer token has
 
-"#]]);
+"#]]
+    );
     let fetched = fetch("opaque", "2030-01-01T01:00:00Z").await.unwrap();
     assert_eq!(fetched.document.unwrap().server.as_deref(), Some("https://prod.example"));
     assert_eq!(fetched.token.usable_until, at(3_600));
+}
+
+mod over_http {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::{
+        AuthMethod, NamedBy, TlsSettings, Transport, VaultAddress, VaultKubernetes, VaultKv, VaultSettings,
+    };
+    use crate::http::scripted::{Scripted, Step, reply};
+    use crate::vault::session::{Session, SessionKey, SessionStore};
+    use crate::vault::{FoundIn, FoundToken, Parts, Patience};
+
+    struct NoStore;
+
+    impl SessionStore for NoStore {
+        fn load(&self, _: &SessionKey) -> Option<Session> {
+            None
+        }
+        fn save(&self, _: &SessionKey, _: &Session) {}
+        fn remove(&self, _: &SessionKey) {}
+        fn lock(&self, _: &SessionKey) -> Option<Box<dyn Send>> {
+            None
+        }
+    }
+
+    fn lookup() -> Step {
+        reply(200, r#"{"data": {"expire_time": "2030-01-01T02:00:00Z", "renewable": true}}"#)
+    }
+
+    fn source(settings: &SourceSettings, server: &Scripted) -> Source {
+        let parts = Parts {
+            settings: VaultSettings {
+                name: None,
+                named_by: NamedBy::Settings,
+                address: VaultAddress::Url(server.url.clone()),
+                addresses: Vec::new(),
+                namespace: None,
+                tls: TlsSettings::default(),
+                auth: AuthMethod::Token,
+            },
+            transport: Transport::default(),
+            sessions: Arc::new(NoStore),
+            session_key: SessionKey("test".into()),
+            workload: None,
+            found_token: Some(FoundToken {
+                token: SecretString::from("s.found"),
+                from: FoundIn::Environment("VAULT_TOKEN"),
+            }),
+            clock: now,
+            patience: Patience::Until(Instant::now() + Duration::from_secs(10)),
+            note: Arc::new(|_| {}),
+        };
+        Source::new(settings, |_| Ok(Arc::new(Vault::new(parts)?))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_document_is_read_with_the_session() {
+        let document = r#"{"data": {"data": {"token": "opaque"}, "metadata": {"created_time": ""}}}"#;
+        let server = Scripted::new([lookup(), reply(200, document)]);
+        let settings = SourceSettings::VaultKv(VaultKv {
+            vault: None,
+            mount: "secret".into(),
+            path: "sa/{cluster}".into(),
+            field: "token".into(),
+            cluster: Some("prod eu".into()),
+            team: None,
+        });
+        let source = source(&settings, &server);
+        let fetched = source.mint(&Asking::default(), now).await.unwrap();
+        assert_eq!(fetched.token.usable_until, at(300));
+        assert_eq!(server.lines(), ["GET /v1/auth/token/lookup-self", "GET /v1/secret/data/sa/prod%20eu"]);
+        let lease = Lease { id: "l".into(), ends_token: None };
+        assert_eq!(source.revoke(&lease).await.unwrap(), Revocation::Nothing);
+    }
+
+    #[tokio::test]
+    async fn a_cluster_token_is_minted_and_its_lease_revoked() {
+        let token = jwt("RS256", &serde_json::json!({"exp": at(3_600).timestamp()}));
+        let credential = format!(
+            r#"{{"lease_id": "k/creds/r/1", "lease_duration": 3600, "data": {{"service_account_name": "a",
+                "service_account_namespace": "n", "service_account_token": "{token}"}}}}"#
+        );
+        let missing = r#"{"errors": ["role 'r' does not exist"]}"#;
+        let server = Scripted::new([lookup(), reply(200, &credential), reply(204, ""), reply(400, missing)]);
+        let settings = SourceSettings::VaultKubernetes(VaultKubernetes {
+            vault: None,
+            mount: "k".into(),
+            role: "r".into(),
+            namespace: None,
+            ttl: None,
+            audiences: Vec::new(),
+            cluster_role_binding: false,
+        });
+        let source = source(&settings, &server);
+        let token = source.mint(&Asking::default(), now).await.unwrap().token;
+        assert_eq!(token.usable_until, at(3_600));
+        let lease = token.lease.unwrap();
+        assert_eq!(source.revoke(&lease).await.unwrap(), Revocation::Done);
+        let error = source.mint(&Asking::default(), now).await.unwrap_err();
+        assert!(error.to_string().ends_with("has no role `r` in `k`"), "{error}");
+        assert_eq!(server.seen()[1].header("x-vault-token"), Some("s.found"));
+        assert_eq!(server.lines()[1], "POST /v1/k/creds/r {}");
+    }
 }

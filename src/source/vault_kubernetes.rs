@@ -22,7 +22,8 @@ use super::{SourceError, after, words};
 use crate::config::VaultKubernetes;
 use crate::error::Error;
 use crate::token::{Bound, Claims, Lease, Limit, Minted, Timestamp};
-use crate::vault::{Call, VaultError, path};
+use crate::vault::session::Session;
+use crate::vault::{Call, Lookup, VaultError, path};
 
 /// Asks the engine for a token, once: every call makes a lease, and perhaps a service account.
 pub(super) async fn mint<V: Ask>(
@@ -69,7 +70,7 @@ pub(super) async fn mint<V: Ask>(
             && ends.session_is_short()
             && session.ours
             && session.renewable
-            && let Some(end) = longer_session(vault, &ends, asked_at).await
+            && let Some(end) = longer_session(vault, &session, &ends, asked_at).await
         {
             ends.session = end;
         }
@@ -230,12 +231,22 @@ async fn read_kind<V: Ask>(vault: &V, settings: &VaultKubernetes) -> Option<Kind
 
 /// Renews the session as far as the token goes, and asks the server how far it went; `None` where
 /// it would not, and the old end stands.
-async fn longer_session<V: Ask>(vault: &V, ends: &Ends, now: Timestamp) -> Option<Option<Timestamp>> {
+async fn longer_session<V: Ask>(
+    vault: &V,
+    minted_by: &Session,
+    ends: &Ends,
+    now: Timestamp,
+) -> Option<Option<Timestamp>> {
     let goal = [ends.token, ends.lease].into_iter().flatten().min()?;
     let increment = goal.signed_duration_since(now).num_seconds().max(0);
     let body = json!({ "increment": format!("{increment}s") });
     vault.ask::<Option<Ignored>>(Call::write("auth/token/renew-self", body)).await.ok()?;
-    vault.session_end().await.ok()
+    let reply = vault.ask::<Lookup>(Call::read("auth/token/lookup-self")).await.ok()?;
+    // A session that died meanwhile was replaced, and its lease went with it: the new one's end
+    // tells nothing about this token.
+    let is_same =
+        reply.session.obtained_at == minted_by.obtained_at && reply.session.accessor == minted_by.accessor;
+    reply.data.filter(|_| is_same).map(|lookup| lookup.expire_time)
 }
 
 /// Our own warning where the token lives shorter than asked for.

@@ -133,18 +133,35 @@ async fn generated_rules_are_a_generated_account_too() {
     assert_eq!(minted(&script).await.lease.unwrap().ends_token, Some(true));
 }
 
-#[tokio::test]
-async fn a_session_that_would_end_a_generated_account_early_is_renewed() {
-    let mut script = Script::new()
+/// A generated account whose session ends in five minutes, and can be renewed to 2000 seconds.
+fn renewed() -> Script {
+    Script::new()
         .session_until(at(300))
         .on(CREDS, 200, credential(HOUR, HOUR))
         .on(ROLE, 200, generated())
-        .on("POST auth/token/renew-self", 200, json!({"data": null, "auth": {"lease_duration": 2_000}}));
-    script.session_end = Some(at(2_000));
-    let minted = minted(&script).await;
-    assert_eq!(script.played()[2..], ["POST auth/token/renew-self {\"increment\":\"3600s\"}", "lookup-self"]);
-    let token = Token::new(minted, now()).unwrap();
+        .on("POST auth/token/renew-self", 200, json!({"data": null, "auth": {"lease_duration": 2_000}}))
+        .on("GET auth/token/lookup-self", 200, json!({"data": {"expire_time": "2030-01-01T00:33:20Z"}}))
+}
+
+#[tokio::test]
+async fn a_session_that_would_end_a_generated_account_early_is_renewed() {
+    let script = renewed();
+    let token = Token::new(minted(&script).await, now()).unwrap();
+    assert_eq!(
+        script.played()[2..],
+        ["POST auth/token/renew-self {\"increment\":\"3600s\"}", "GET auth/token/lookup-self"]
+    );
     assert_eq!((token.usable_until, token.limited_by), (at(2_000), Limit::Session));
+}
+
+#[tokio::test]
+async fn the_end_of_another_session_says_nothing_about_this_token() {
+    let mut script = renewed();
+    let other = Session { obtained_at: at(1), ..script.session.clone() };
+    script.replaced = Some(("auth/token/lookup-self", other));
+    let token = Token::new(minted(&script).await, now()).unwrap();
+    script.played();
+    assert_eq!(token.usable_until, at(300));
 }
 
 #[tokio::test]
