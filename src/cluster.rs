@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::config::ClusterView;
 use crate::exec::ClusterInfo;
 
 /// SHA-256 of one CA certificate, as lower-case hex.
@@ -29,6 +30,8 @@ pub struct Cluster {
     pub tls_server_name: Option<String>,
     /// The client will believe whoever answers, or speaks in clear.
     pub insecure: bool,
+    /// The PEM text that `authorities` were read from, to compare with a token document.
+    pub authority_pem: Option<Vec<u8>>,
 }
 
 /// A cluster that a profile serves already: pinned in the settings, or remembered.
@@ -58,11 +61,12 @@ impl Cluster {
     /// # Errors
     /// A [`ClusterFlaw`] where the server or the CA makes no sense.
     pub fn of(info: &ClusterInfo) -> Result<Self, ClusterFlaw> {
-        let authorities = match (&info.certificate_authority_data, &info.certificate_authority) {
-            (Some(pem), _) => fingerprints(pem)?,
-            (None, Some(path)) => fingerprints(&read_authority(Path::new(path))?)?,
-            (None, None) => BTreeSet::new(),
+        let authority_pem = match (&info.certificate_authority_data, &info.certificate_authority) {
+            (Some(pem), _) => Some(pem.clone()),
+            (None, Some(path)) => Some(read_authority(Path::new(path))?),
+            (None, None) => None,
         };
+        let authorities = authority_pem.as_deref().map(fingerprints).transpose()?.unwrap_or_default();
         let server = normalised(&info.server)?;
         let url = Url::parse(&server).ok();
         let host = url.as_ref().and_then(Url::host_str).map(str::to_owned);
@@ -73,6 +77,21 @@ impl Cluster {
             // The host's own name says nothing new.
             tls_server_name: info.tls_server_name.clone().filter(|name| Some(name) != host.as_ref()),
             insecure: info.insecure_skip_tls_verify || scheme == "http",
+            authority_pem,
+        })
+    }
+
+    /// The cluster of a kubeconfig's context.
+    ///
+    /// # Errors
+    /// A [`ClusterFlaw`] where the server or the CA makes no sense.
+    pub fn of_view(view: &ClusterView) -> Result<Self, ClusterFlaw> {
+        Self::of(&ClusterInfo {
+            server: view.server.clone(),
+            tls_server_name: view.tls_server_name.clone(),
+            insecure_skip_tls_verify: view.insecure_skip_tls_verify,
+            certificate_authority_data: view.certificate_authority_pem.clone().map(String::into_bytes),
+            ..ClusterInfo::default()
         })
     }
 
@@ -84,6 +103,7 @@ impl Cluster {
             authorities: known.authorities.clone(),
             tls_server_name: None,
             insecure: false,
+            authority_pem: None,
         }
     }
 
@@ -183,6 +203,7 @@ mod tests {
             authorities: authorities.iter().map(|name| (*name).to_owned()).collect(),
             tls_server_name: None,
             insecure: false,
+            authority_pem: None,
         }
     }
 

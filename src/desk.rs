@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cache::{CacheKey, TokenStore};
 use crate::cluster::{Cluster, KnownCluster};
-use crate::config::{ClusterProfile, Overrides, Request, Settings, SettingsFiles};
+use crate::config::{ClusterProfile, NamedBy, Overrides, Request, Settings, SettingsError, SettingsFiles, SourceSettings};
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys;
@@ -18,7 +18,7 @@ use crate::token::{State, Timestamp, Token};
 use crate::vault::session::SessionKey;
 
 /// How long a keyring of the system may take to answer.
-const KEYRING_PATIENCE: Duration = Duration::from_secs(2);
+pub const KEYRING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a command asks for.
 #[derive(Debug, Clone, Default)]
@@ -37,8 +37,6 @@ pub struct Order {
 pub struct Desk {
     /// The environment it was made in.
     pub env: Env,
-    /// All settings.
-    pub settings: Arc<Settings>,
     /// What is asked for.
     pub request: Request,
     /// The cluster it is for.
@@ -69,24 +67,34 @@ impl Desk {
     pub fn open(env: Env, order: &Order) -> Result<Self, Error> {
         let settings = Arc::new(settings(&env, order.config.as_ref())?);
         let request = Request::resolve(&settings, &env, &order.overrides, order.extension.as_ref())?;
-        Self::of(env, settings, request, order.cluster.clone())
+        Self::of(env, request, order.cluster.clone())
+    }
+
+    /// The same for a log-in, which needs a Vault and no source.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_for_login(env: Env, order: &Order) -> Result<Self, Error> {
+        let settings = Arc::new(settings(&env, order.config.as_ref())?);
+        let request = match Request::resolve(&settings, &env, &order.overrides, order.extension.as_ref()) {
+            Err(SettingsError::NoProfile | SettingsError::ProfileNeeded { .. }) => {
+                Request::for_login(&settings, &env, &order.overrides)?
+            }
+            resolved => resolved?,
+        };
+        Self::of(env, request, order.cluster.clone())
     }
 
     /// The same for a request that is resolved already.
     ///
     /// # Errors
     /// No place that satisfies `store`.
-    pub fn of(
-        env: Env,
-        settings: Arc<Settings>,
-        request: Request,
-        cluster: Option<Cluster>,
-    ) -> Result<Self, Error> {
-        let place = Arc::new(Keystore::open(settings.store, &env, KEYRING_PATIENCE)?);
-        let session_key = request.vault.as_ref().map(|vault| keys::session_key(vault, &settings, &env));
-        let key = keys::token_key(&request, session_key.as_ref(), cluster.as_ref());
-        let tokens = TokenStore::new(Arc::clone(&place));
-        Ok(Self { env, settings, request, cluster, place, tokens, session_key, key })
+    pub fn of(env: Env, request: Request, cluster: Option<Cluster>) -> Result<Self, Error> {
+        let place = Arc::new(Keystore::open(request.store, &env, KEYRING_PATIENCE)?);
+        let session_key = request.vault.as_ref().map(|vault| keys::session_key(vault, &request, &env));
+        let key = keys::token_key(&request, session_key.as_ref(), cluster.as_ref(), &env);
+        let tokens = TokenStore::new(&place);
+        Ok(Self { env, request, cluster, place, tokens, session_key, key })
     }
 
     /// The kept token, while it is fresh.
@@ -100,7 +108,25 @@ impl Desk {
     #[must_use]
     pub fn unbound_key(&self) -> Option<CacheKey> {
         self.cluster.as_ref()?;
-        Some(keys::token_key(&self.request, self.session_key.as_ref(), None))
+        Some(keys::token_key(&self.request, self.session_key.as_ref(), None, &self.env))
+    }
+
+    /// What the clusters of this request are remembered under: the profile of the person's own
+    /// settings. What only flags describe is remembered by the Vault and engine that it comes from,
+    /// whatever role or file a kubeconfig names.
+    #[must_use]
+    pub fn trust_label(&self) -> String {
+        if self.request.named_by != NamedBy::Flag {
+            return self.request.profile_label.clone();
+        }
+        let engine = match &self.request.source {
+            SourceSettings::VaultKubernetes(engine) => engine.mount.as_str(),
+            SourceSettings::VaultKv(engine) => engine.mount.as_str(),
+            SourceSettings::VaultIdentity(role) => role.role.as_str(),
+            SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => "",
+        };
+        let vault = self.request.vault.as_ref().map(|vault| vault.address.to_string());
+        format!("{} {} {engine}", vault.unwrap_or_default(), self.request.source.name())
     }
 
     /// Takes the profile's own cluster where none was named and there is just one: what a person
@@ -113,7 +139,7 @@ impl Desk {
             return Ok(());
         }
         let memory = self.memory().read()?;
-        let mut known: Vec<KnownCluster> = memory.clusters(&self.request.trust_label).to_vec();
+        let mut known: Vec<KnownCluster> = memory.clusters(&self.trust_label()).to_vec();
         for pin in self.pins()? {
             // A pin without a CA is completed by what was remembered at its server.
             if !known.iter().any(|known| known.is_at(&pin.cluster.server)) {
@@ -122,7 +148,7 @@ impl Desk {
         }
         if let [only] = known.as_slice() {
             self.cluster = Some(Cluster::of_known(only));
-            self.key = keys::token_key(&self.request, self.session_key.as_ref(), self.cluster.as_ref());
+            self.key = keys::token_key(&self.request, self.session_key.as_ref(), self.cluster.as_ref(), &self.env);
         }
         Ok(())
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cache::{Kept, Sessions};
-use crate::config::{Overrides, Profile, Request, Settings, SettingsError};
+use crate::config::{Name, Overrides, Request, Settings};
 use crate::desk::{self, Desk};
 use crate::env::Env;
 use crate::error::{Error, printable};
-use crate::keystore::Tier;
+use crate::keystore::{Keystore, Tier};
 use crate::token::{Limit, State, Timestamp, Token};
 use crate::vault::session::SessionStore as _;
 
@@ -95,24 +95,19 @@ pub struct SessionItem {
 ///
 /// # Errors
 /// A profile that does not exist, or settings that cannot be used.
-pub fn of(env: &Env, settings: Settings, wanted: &[String], now: Timestamp) -> Result<Vec<Item>, Error> {
+pub fn of(env: &Env, settings: Settings, wanted: Vec<String>, now: Timestamp) -> Result<Vec<Item>, Error> {
     let settings = Arc::new(settings);
-    if let Some(missing) = wanted.iter().find(|name| !settings.profiles.keys().any(|known| known.as_str() == **name)) {
-        return Err(SettingsError::no_such_profile(missing, &settings).into());
-    }
+    let names = if wanted.is_empty() { settings.profiles.keys().map(Name::to_string).collect() } else { wanted };
     let mut items = Vec::new();
-    for profile in settings.profiles.values() {
-        if wanted.is_empty() || wanted.iter().any(|name| name == profile.name.as_str()) {
-            items.extend(of_profile(env, &settings, profile, now)?);
-        }
+    for name in names {
+        let overrides = Overrides { profile: Some(name), ..Overrides::default() };
+        items.extend(of_profile(env, Request::resolve(&settings, env, &overrides, None)?, now)?);
     }
     Ok(items)
 }
 
-fn of_profile(env: &Env, settings: &Arc<Settings>, profile: &Profile, now: Timestamp) -> Result<Vec<Item>, Error> {
-    let overrides = Overrides { profile: Some(profile.name.to_string()), ..Overrides::default() };
-    let request = Request::resolve(settings, env, &overrides, None)?;
-    let desk = Desk::of(env.clone(), Arc::clone(settings), request, None)?;
+fn of_profile(env: &Env, request: Request, now: Timestamp) -> Result<Vec<Item>, Error> {
+    let desk = Desk::of(env.clone(), request, None)?;
     let mut kept: Vec<Kept> = desk
         .tokens
         .list()
@@ -123,9 +118,9 @@ fn of_profile(env: &Env, settings: &Arc<Settings>, profile: &Profile, now: Times
     kept.sort_by(|one, other| one.about.cluster_server.cmp(&other.about.cluster_server));
     let session = session(&desk, now);
     let item = |kept: Option<&Kept>| Item {
-        profile: profile.name.to_string(),
-        config_file: profile.file.clone(),
-        source: profile.source.name(),
+        profile: desk.request.profile_label.clone(),
+        config_file: desk.request.file.clone(),
+        source: desk.request.source.name(),
         cluster: ClusterItem { server: kept.and_then(|kept| kept.about.cluster_server.clone()) },
         subject: kept.and_then(|kept| kept.token.subject.as_deref()).map(printable),
         store: desk.place.tier,
@@ -155,7 +150,7 @@ fn token(token: Option<&Token>, now: Timestamp) -> TokenItem {
 
 fn session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
     let (vault, key) = (desk.request.vault.as_ref()?, desk.session_key.as_ref()?);
-    let sessions = Sessions::new(Arc::clone(&desk.place), |_| now_is_not_needed(), Duration::ZERO, Box::new(|| ()));
+    let sessions = Sessions::new(&desk.place, Duration::ZERO, Box::new(|| ()));
     let session = sessions.load(key);
     let expires_at = session.as_ref().and_then(|session| session.expires_at);
     Some(SessionItem {
@@ -177,7 +172,7 @@ fn session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
 /// Settings that cannot be used.
 pub fn place_reasons(env: &Env, config: Option<&PathBuf>) -> Result<Vec<String>, Error> {
     let settings = desk::settings(env, config)?;
-    Ok(desk::place(&settings, env)?.reasons)
+    Ok(Keystore::open(settings.store, env, desk::KEYRING_PATIENCE)?.reasons.clone())
 }
 
 impl Item {

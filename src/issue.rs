@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 
 use crate::broker::{self, How, PastFailure, Store, Wish};
 use crate::cache::{About, Acquired, Guard, Sessions};
-use crate::config::{Identity, JwtOrigin, Name, AuthMethod, VaultSettings, Transport};
+use crate::config::{AuthMethod, JwtOrigin, Name, NamedBy, TlsSettings, VaultSettings};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode, Failure};
-use crate::identity::Workload;
-use crate::source::Source;
+use crate::http;
+use crate::identity::{self, Workload};
+use crate::keys;
+use crate::process::Caller;
+use crate::source::{Asking, Fetched, Source};
 use crate::token::{Timestamp, Token};
-use crate::trust::{self, Pin, TrustError, Verdict};
+use crate::trust::{self, Verdict};
 use crate::vault::{JwtSource, Parts, Patience, Vault, found_token};
 
 /// How a token is to be had.
@@ -82,10 +85,15 @@ pub fn token(env: &Env, order: &Order, conditions: &Conditions, calling: &mut Ca
     let desk = if own.foreign().is_empty() { as_told? } else { open(own, order, conditions)? };
     calling.profile = desk.request.profile.as_ref().map(Name::to_string);
     judge(&desk, &conditions.asker)?;
-    let store = Bound { desk: &desk, clock, caller: Caller::of(env), note: &conditions.note };
+    let store = Bound { desk: &desk, clock, caller: caller(env), note: &conditions.note };
     store.adopt_unbound();
     let given = broker::token(&store, conditions.wish, clock, || fetch(&desk, conditions))?;
     Ok(issued(&desk, given.token, given.how))
+}
+
+/// The program that runs us again and again after a failure; only clients do that.
+fn caller(env: &Env) -> Option<Caller> {
+    env.get("KUBERNETES_EXEC_INFO").and_then(|_| Caller::of_this_process())
 }
 
 fn open(env: Env, order: &Order, conditions: &Conditions) -> Result<Desk, Error> {
@@ -109,21 +117,26 @@ fn issued(desk: &Desk, token: Token, how: How) -> Issued {
 /// first cluster.
 fn judge(desk: &Desk, asker: &Asker) -> Result<(), Error> {
     let pins = desk.pins()?;
-    let label = &desk.request.trust_label;
+    let label = desk.trust_label();
     desk.memory().judge(|memory| {
         if let Some(vault) = &desk.request.vault {
             trust::judge_vault(vault, memory.vaults(), desk.env.foreign())?;
         }
-        let remembered = memory.clusters(label);
+        let remembered = memory.clusters(&label).to_vec();
         match asker {
             // A person's own command, and no cluster known yet: the first that asks will be it.
             Asker::Person if desk.cluster.is_none() => {}
             Asker::Client { claimed_server: Some(server) } if desk.cluster.is_none() => {
-                trust::judge_claim(&pins, remembered, server)?;
+                trust::judge_claim(&pins, &remembered, server)?;
             }
             Asker::Client { .. } | Asker::Person => {
-                if let Verdict::First(cluster) = trust::judge(&pins, remembered, desk.cluster.as_ref())? {
-                    memory.add_cluster(label, cluster);
+                // Security: pins of a file that a flag names can only take away.
+                if desk.request.named_by == NamedBy::Flag && !pins.is_empty() {
+                    trust::judge(&pins, &[], desk.cluster.as_ref())?;
+                }
+                let pins = if desk.request.named_by == NamedBy::Flag { &[] } else { pins.as_slice() };
+                if let Verdict::First(cluster) = trust::judge(pins, &remembered, desk.cluster.as_ref())? {
+                    memory.add_cluster(&label, cluster);
                 }
             }
         }
@@ -134,13 +147,20 @@ fn judge(desk: &Desk, asker: &Asker) -> Result<(), Error> {
 /// Asks the source, with the runtime that only a miss starts.
 fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Token, Error> {
     on_the_network(async {
-        let vault = match &desk.request.vault {
-            Some(settings) => Some(vault(desk, settings, conditions)?),
-            None => None,
+        let source = Source::new(&desk.request.source, |_| {
+            let settings = desk.request.vault.as_ref();
+            let settings = settings.ok_or_else(|| Error::Fault("the source names no vault".into()))?;
+            Ok(Arc::new(vault(desk, settings, conditions)?))
+        })?;
+        let asking = Asking {
+            server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
+            certificate_authority: desk.cluster.as_ref().and_then(|cluster| cluster.authority_pem.clone()),
         };
-        let server = desk.cluster.as_ref().map(|cluster| cluster.server.as_str());
-        let source = Source::of(&desk.request.source, vault, server)?;
-        source.mint(conditions.clock).await
+        let Fetched { token, warnings, document: _ } = source.mint(&asking, conditions.clock).await?;
+        for warning in warnings {
+            (conditions.note)(&warning);
+        }
+        Ok(token)
     })
 }
 
@@ -188,25 +208,23 @@ async fn interrupted() -> ExitCode {
 /// # Errors
 /// Settings of the environment that make no sense, or a token helper that fails.
 pub fn vault(desk: &Desk, settings: &VaultSettings, conditions: &Conditions) -> Result<Vault, Error> {
-    let sessions = Sessions::new(
-        Arc::clone(&desk.place),
-        conditions.clock,
-        conditions.timeout,
-        Box::new(|| ()),
-    );
+    let deadline = Instant::now() + conditions.timeout;
+    let note = Arc::clone(&conditions.note);
+    let waiting = move || note("waiting for another process that logs in");
+    let sessions = Sessions::new(&desk.place, conditions.timeout, Box::new(waiting));
     let found_token = match settings.auth {
-        AuthMethod::Token => found_token::find(&desk.env)?,
+        AuthMethod::Token => found_token::find(&desk.env, &settings.address.to_string(), deadline)?,
         _ => None,
     };
     Ok(Vault::new(Parts {
         settings: settings.clone(),
-        transport: Transport::of_environment(&desk.env)?,
+        transport: desk.request.transport.clone(),
         sessions: Arc::new(sessions),
-        session_key: crate::keys::session_key(settings, &desk.settings, &desk.env),
-        workload: workload(desk, &settings.auth, conditions)?,
+        session_key: keys::session_key(settings, &desk.request, &desk.env),
+        workload: workload(desk, &settings.auth, conditions, deadline),
         found_token,
         clock: conditions.clock,
-        patience: Patience::Until(Instant::now() + conditions.timeout),
+        patience: Patience::Until(deadline),
         note: Arc::clone(&conditions.note),
     })?)
 }
@@ -216,17 +234,26 @@ fn workload(
     desk: &Desk,
     auth: &AuthMethod,
     conditions: &Conditions,
-) -> Result<Option<Arc<dyn JwtSource>>, Error> {
+    deadline: Instant,
+) -> Option<Arc<dyn JwtSource>> {
     let name = match auth {
         AuthMethod::Kubernetes { identity, .. } => identity.as_ref(),
         AuthMethod::Jwt { from: JwtOrigin::Identity(name), .. } => Some(name),
-        _ => return Ok(None),
+        _ => return None,
     };
-    let identity = match name.and_then(|name| desk.settings.identities.get(name)) {
-        Some(identity) => identity.clone(),
-        None => Identity::of_this_pod(),
+    let identity = keys::identity_of(name, &desk.request)?;
+    let parts = identity::Parts {
+        env: &desk.env,
+        http: &|| http::Client::new(&TlsSettings::default(), &desk.request.transport, None),
+        vault: &|name| {
+            let settings = desk.request.vault_named(name);
+            let settings = settings.ok_or_else(|| Error::Fault(format!("no vault `{name}`")))?;
+            Ok(Arc::new(vault(desk, &settings, conditions)?))
+        },
+        clock: conditions.clock,
+        deadline,
     };
-    Ok(Some(Arc::new(Workload::new(identity, desk, conditions)?)))
+    Some(Arc::new(Workload::new(name, &identity, &parts)))
 }
 
 /// The cache, bound to the key of one desk.
@@ -253,7 +280,7 @@ impl Bound<'_> {
         let server = self.desk.cluster.as_ref().map(|cluster| cluster.server.as_str());
         if self.desk.tokens.load(&self.desk.key).is_none() {
             // Where it cannot be moved a new one is fetched.
-            let _ = self.desk.tokens.adopt(&unbound, &self.desk.key, server, (self.clock)());
+            let _ = self.desk.tokens.adopt(&unbound, &self.desk.key, server);
         }
     }
 }
@@ -269,7 +296,7 @@ impl Store for Bound<'_> {
     }
 
     fn keep(&self, token: &Token) {
-        if let Err(error) = self.desk.tokens.store(&self.desk.key, token, &self.about(), (self.clock)()) {
+        if let Err(error) = self.desk.tokens.store(&self.desk.key, token, &self.about()) {
             (self.note)(&format!("the token could not be kept: {error}"));
         }
     }
@@ -287,9 +314,9 @@ impl Store for Bound<'_> {
     }
 
     fn failure(&self) -> Option<PastFailure> {
-        let past = self.desk.tokens.load_failure(&self.desk.key)?;
+        let past = self.desk.tokens.load_failure(&self.desk.key, (self.clock)())?;
         let same_caller = self.caller.is_some() && past.caller == self.caller.as_ref().map(Caller::to_string);
-        Some(PastFailure { failure: past.failure, at: past.at, until: past.until, same_caller })
+        Some(PastFailure { at: past.at, until: past.until(), failure: past.failure, same_caller })
     }
 
     fn remember(&self, failure: &Failure, now: Timestamp) {

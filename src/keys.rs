@@ -7,8 +7,7 @@
 use crate::cache::{CacheKey, KeyBuilder};
 use crate::cluster::Cluster;
 use crate::config::{
-    AuthMethod, ClusterPin, Identity, JwtOrigin, Name, Pem, Request, Settings, SourceSettings, TlsSettings,
-    VaultSettings,
+    AuthMethod, ClusterPin, Identity, JwtOrigin, Name, Pem, Request, SourceSettings, TlsSettings, VaultSettings,
 };
 use crate::env::Env;
 use crate::identity;
@@ -17,20 +16,35 @@ use crate::vault::session::SessionKey;
 
 /// The key of a Vault session: origin, namespace, method, and whose identity logs in.
 #[must_use]
-pub fn session_key(vault: &VaultSettings, settings: &Settings, env: &Env) -> SessionKey {
+pub fn session_key(vault: &VaultSettings, request: &Request, env: &Env) -> SessionKey {
     let key = KeyBuilder::new("session", 1)
         .part("address", vault.address.to_string())
         .optional("namespace", vault.namespace.as_deref());
-    SessionKey(method(tls(key, &vault.tls), &vault.auth, settings, env).finish().to_string())
+    SessionKey(method(tls(key, &vault.tls), &vault.auth, request, env).finish().to_string())
+}
+
+/// What a person accepts with a Vault that only a flag names: its address and whom to believe there.
+#[must_use]
+pub fn vault_identity(vault: &VaultSettings) -> String {
+    let key = KeyBuilder::new("vault", 1).list("addresses", vault.addresses.iter().map(ToString::to_string));
+    format!("{} {}", vault.address, tls(key, &vault.tls).finish())
 }
 
 /// The key of a token: the profile, its source with every choice, the session that it comes by, and
 /// the cluster it is for. `cluster` none is a token that is not bound yet.
 #[must_use]
-pub fn token_key(request: &Request, session: Option<&SessionKey>, cluster: Option<&Cluster>) -> CacheKey {
+pub fn token_key(
+    request: &Request,
+    session: Option<&SessionKey>,
+    cluster: Option<&Cluster>,
+    env: &Env,
+) -> CacheKey {
+    let takes_found = request.vault.as_ref().is_some_and(|vault| vault.auth == AuthMethod::Token);
     let key = KeyBuilder::new("token", 1)
         .part("profile", &request.profile_label)
         .optional("session", session.map(|key| &key.0))
+        // Whoever lays another Vault token into the environment or `~/.vault-token` is another caller.
+        .optional("found", takes_found.then(|| found_token::fingerprint(env)).flatten())
         .list("pins", request.pins.iter().map(pin));
     bound_to(source(key, &request.source), cluster).finish()
 }
@@ -95,22 +109,23 @@ fn pem(pem: &Pem) -> Vec<u8> {
     }
 }
 
-fn method(key: KeyBuilder, auth: &AuthMethod, settings: &Settings, env: &Env) -> KeyBuilder {
+fn method(key: KeyBuilder, auth: &AuthMethod, request: &Request, env: &Env) -> KeyBuilder {
     let key = key.part("method", auth.name());
     match auth {
-        AuthMethod::Token => key.optional("found", found_token::fingerprint(env)),
+        // A session that `login` made is found again whatever token lies about meanwhile.
+        AuthMethod::Token => key,
         AuthMethod::Userpass { mount, username } | AuthMethod::Ldap { mount, username } => {
             key.part("mount", mount).optional("username", username.as_deref())
         }
         AuthMethod::Approle { mount, role_id, .. } => key.part("mount", mount).part("roleId", role_id),
         AuthMethod::Kubernetes { mount, role, identity } => {
-            let caller = workload(identity.as_ref(), settings, env);
+            let caller = workload(identity.as_ref(), request, env);
             key.part("mount", mount).part("role", role).optional("identity", caller)
         }
         AuthMethod::Jwt { mount, role, from } => {
             let key = key.part("mount", mount).optional("role", role.as_deref());
             match from {
-                JwtOrigin::Identity(name) => key.optional("identity", workload(Some(name), settings, env)),
+                JwtOrigin::Identity(name) => key.optional("identity", workload(Some(name), request, env)),
                 JwtOrigin::Provider(name) => key.part("provider", name.as_str()),
             }
         }
@@ -123,10 +138,24 @@ fn method(key: KeyBuilder, auth: &AuthMethod, settings: &Settings, env: &Env) ->
 }
 
 /// Whose token a workload would log in with; none where it cannot be read now.
-fn workload(name: Option<&Name>, settings: &Settings, env: &Env) -> Option<Vec<u8>> {
-    let identity = match name {
-        Some(name) => settings.identities.get(name)?.clone(),
-        None => Identity::of_this_pod(),
+fn workload(name: Option<&Name>, request: &Request, env: &Env) -> Option<String> {
+    let identity = identity_of(name, request)?;
+    let fingerprint = identity::fingerprint(name, &identity, env).ok()?;
+    let issuer = match &identity {
+        // Whose identity a Vault issues depends on who is logged in to it.
+        Identity::VaultIdentity { vault, .. } => {
+            request.vault_named(vault).map(|vault| session_key(&vault, request, env).0)
+        }
+        _ => None,
     };
-    identity::fingerprint(&identity, env)
+    Some(format!("{} {}", fingerprint.as_str(), issuer.unwrap_or_default()))
+}
+
+/// An identity of the settings; the pod's own where none is named.
+#[must_use]
+pub fn identity_of(name: Option<&Name>, request: &Request) -> Option<Identity> {
+    match name {
+        Some(name) => request.settings.identities.get(name).cloned(),
+        None => Some(Identity::of_this_pod()),
+    }
 }

@@ -4,26 +4,23 @@
 //! What was fetched in the name of the session before is dropped, so that nobody is handed another
 //! person's token.
 
-use std::time::{Duration, Instant};
-
-use crate::config::{LoginOverrides, NamedBy, VaultSettings};
+use crate::config::{LogInOverrides, NamedBy, VaultSettings};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error};
 use crate::issue::{self, Conditions};
+use crate::keys;
 use crate::trust;
 use crate::vault::session::SessionKey;
-use crate::vault::{Patience, Person};
+use crate::vault::Person;
 
 /// How to log in.
 #[derive(Debug, Clone)]
 pub struct SignIn {
     /// What the person chose instead of the settings.
-    pub overrides: LoginOverrides,
+    pub overrides: LogInOverrides,
     /// Whether somebody sits at the terminal. Then a flag that names a Vault is a person's word.
     pub person_is_there: bool,
-    /// How long a person may take.
-    pub person_timeout: Duration,
 }
 
 /// Logs in to the Vaults of these orders, to each once. Says a line for each log-in.
@@ -41,15 +38,15 @@ pub fn all(
     let mut done: Vec<SessionKey> = Vec::new();
     let mut lines = Vec::new();
     for order in orders {
-        let desk = Desk::open(env.clone(), order)?;
+        let desk = Desk::open_for_login(env.clone(), order)?;
         calling.profile = desk.request.profile.as_ref().map(ToString::to_string);
         let (Some(key), Some(vault)) = (desk.session_key.clone(), &desk.request.vault) else { continue };
         if done.contains(&key) {
             continue;
         }
-        let chosen = vault.clone().with_login_overrides(&sign_in.overrides)?;
+        let chosen = vault.with_login_overrides(&sign_in.overrides)?;
         accept(&desk, &chosen, sign_in)?;
-        lines.push(one(&desk, &chosen, conditions, person, sign_in)?);
+        lines.push(one(&desk, &chosen, conditions, person)?);
         done.push(key);
     }
     Ok(lines)
@@ -60,8 +57,8 @@ pub fn all(
 fn accept(desk: &Desk, vault: &VaultSettings, sign_in: &SignIn) -> Result<(), Error> {
     let memory = desk.memory();
     if vault.named_by == NamedBy::Flag && sign_in.person_is_there {
-        let address = vault.address.to_string();
-        return Ok(memory.accept(|memory| memory.add_vault(address))?);
+        let identity = keys::vault_identity(vault);
+        return Ok(memory.accept(|memory| memory.add_vault(identity))?);
     }
     Ok(trust::judge_vault(vault, memory.read()?.vaults(), desk.env.foreign())?)
 }
@@ -71,11 +68,9 @@ fn one(
     chosen: &VaultSettings,
     conditions: &Conditions,
     person: &dyn Person,
-    sign_in: &SignIn,
+
 ) -> Result<String, Error> {
-    let mut vault = issue::vault(desk, chosen, conditions)?;
-    // The time that a person takes does not count as use of the network.
-    vault.set_patience(Patience::Until(Instant::now() + conditions.timeout + sign_in.person_timeout));
+    let vault = issue::vault(desk, chosen, conditions)?;
     let session = issue::on_the_network(async { Ok(vault.login(person).await?) })?;
     if let Some(key) = &desk.session_key {
         forget_tokens_of(desk, key);

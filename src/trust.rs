@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::cluster::{self, Cluster, ClusterFlaw, KnownCluster};
 use crate::config::{ClusterPin, NamedBy, Pem, VaultSettings};
 use crate::error::{ExitCode, Explain};
+use crate::keys;
 
 /// A cluster that the settings pin a profile to, its CA read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -293,7 +294,7 @@ pub fn judge_claim(pins: &[Pin], remembered: &[KnownCluster], server: &str) -> R
         return Ok(());
     }
     let claimed =
-        Cluster { server, authorities: BTreeSet::new(), tls_server_name: None, insecure: false };
+        Cluster { server, authorities: BTreeSet::new(), tls_server_name: None, insecure: false, authority_pem: None };
     Err(other_cluster(pins, remembered, &claimed))
 }
 
@@ -307,9 +308,10 @@ pub fn judge_vault(
     foreign: &[String],
 ) -> Result<(), TrustError> {
     let address = vault.address.to_string();
+    let identity = keys::vault_identity(vault);
     match vault.named_by {
         NamedBy::Settings | NamedBy::Environment => Ok(()),
-        NamedBy::Flag if logged_in.contains(&address) => Ok(()),
+        NamedBy::Flag if logged_in.contains(&identity) => Ok(()),
         NamedBy::Flag => Err(TrustError::UnknownVault { address, foreign: foreign.to_vec() }),
     }
 }
@@ -320,7 +322,7 @@ mod tests {
 
     fn cluster(server: &str, authority: &str) -> Cluster {
         let authorities = if authority.is_empty() { BTreeSet::new() } else { [authority.to_owned()].into() };
-        Cluster { server: server.into(), authorities, tls_server_name: None, insecure: false }
+        Cluster { server: server.into(), authorities, tls_server_name: None, insecure: false, authority_pem: None }
     }
 
     fn pin(server: &str, authority: &str) -> Pin {

@@ -57,7 +57,7 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
     let info = exec::read(context.env.get("KUBERNETES_EXEC_INFO"))?;
     let version = answer_version(info.api_version, flags.exec_api_version.as_deref(), context)?;
     let extension = match info.cluster.as_ref().and_then(|cluster| cluster.config.as_ref()) {
-        Some(config) => Some(ClusterProfile::read(config)?),
+        Some(config) => ClusterProfile::parse(config)?,
         None => None,
     };
     let cluster = match &info.cluster {
@@ -74,7 +74,7 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
             mount: flags.mount,
             role: flags.role,
             namespace: context.namespace.clone(),
-            audiences: Some(flags.audiences).filter(|audiences| !audiences.is_empty()),
+            audiences: flags.audiences,
             ttl: flags.ttl,
             cluster: flags.cluster,
             team: flags.team,

@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::{Context, DONE, duration, output, profiles};
 use crate::broker::Wish;
-use crate::config::LoginOverrides;
+use crate::config::LogInOverrides;
+use crate::desk::Desk;
 use crate::error::{Error, ExitCode};
 use crate::prompt;
 use crate::sign_in::{self, SignIn};
@@ -44,7 +45,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
-    let overrides = LoginOverrides {
+    let overrides = LogInOverrides {
         method: flags.method,
         mount: flags.mount,
         role: flags.role,
@@ -58,14 +59,14 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
     let sign_in = SignIn {
         overrides,
         person_is_there: prompt::somebody_is_there(),
-        person_timeout: flags.login_timeout,
     };
     let conditions = context.conditions();
     for done in sign_in::all(&context.env, &orders, &sign_in, &conditions, &prompt::Terminal, &mut context.calling)? {
         output::note(&done);
     }
     for order in &orders {
-        if sign_in::has_source(&context.env, order) {
+        // Without a profile or a role there is a log-in and nothing to fetch.
+        if Desk::open(context.env.clone(), order).is_ok() {
             let issued = profiles::token(order, Wish::Usual, context)?;
             output::note(&profiles::told(&issued));
         }

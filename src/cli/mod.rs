@@ -22,7 +22,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::broker::Wish;
 use crate::cluster::Cluster;
-use crate::config::{Kubeconfig, parse_duration};
+use crate::config::{Kubeconfig, KubeconfigFiles, SettingsError, parse_duration};
 use crate::desk::Order;
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode};
@@ -118,8 +118,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Runs one command: the whole program but for the process itself.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>, env: Env, clock: fn() -> Timestamp) -> u8 {
-    let calling = Calling { program: called_as(&env).to_owned(), profile: None };
-    let line = match parse(arguments, &calling.program) {
+    let program = called_as(&env);
+    let calling = Calling { program: program.to_owned(), profile: None };
+    let line = match parse(arguments, program) {
         Ok(line) => line,
         Err(error) => return output::usage(&error),
     };
@@ -137,7 +138,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>, env: Env, cl
             Command::Refresh(flags) => refresh::run(flags, &mut context),
             Command::Token(flags) => token::run(flags, &mut context),
             Command::Trust(flags) => trust::run(flags, &mut context),
-            Command::Version(flags) => version::run(flags),
+            Command::Version(flags) => version::run(&flags),
         },
     };
     match ended {
@@ -199,16 +200,23 @@ impl Context {
         }
     }
 
+    /// The kubeconfig of this call.
+    fn kubeconfig(&self) -> Result<Kubeconfig, SettingsError> {
+        Kubeconfig::load(&KubeconfigFiles::of(&self.env, self.kubeconfig.as_deref()))
+    }
+
     /// Names the kubeconfig context in a refusal, so that its hint can be pasted.
     fn with_context_of(&self, error: Error, order: &Order) -> Error {
         let Error::Trust(TrustError::OtherCluster { server, known, difference, context: None }) = error else {
             return error;
         };
-        let contexts = Kubeconfig::load(&self.env, self.kubeconfig.as_deref());
-        let context = contexts.ok().and_then(|kubeconfig| {
-            kubeconfig.contexts().find(|view| {
-                Cluster::of(&view.cluster).is_ok_and(|cluster| Some(&cluster) == order.cluster.as_ref())
-            }).map(|view| view.name)
+        let leads_there = |kubeconfig: &Kubeconfig, name: &&str| {
+            let view = kubeconfig.context(Some(name)).ok();
+            let cluster = view.and_then(|view| Cluster::of_view(&view.cluster).ok());
+            cluster.is_some() && cluster == order.cluster
+        };
+        let context = self.kubeconfig().ok().and_then(|kubeconfig| {
+            kubeconfig.contexts().find(|name| leads_there(&kubeconfig, name)).map(str::to_owned)
         });
         TrustError::OtherCluster { server, known, difference, context }.into()
     }

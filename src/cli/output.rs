@@ -4,11 +4,14 @@
 
 use std::io::Write as _;
 
+use chrono::SecondsFormat;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
+use crate::config::API_VERSION;
 use crate::error::{Error, ExitCode, printable};
-use crate::exec::ExecError;
+use crate::exec::{self, ApiVersion, ExecError};
+use crate::token::Token;
 
 /// Prints help to standard output, and a mistake in the flags to standard error.
 pub(super) fn usage(error: &clap::Error) -> u8 {
@@ -76,7 +79,7 @@ pub(super) fn document<T: Serialize>(
     content: &T,
     table: impl FnOnce() -> String,
 ) -> Result<(), Error> {
-    let document = Document { api_version: "vaulttoken.dev/v1alpha1", kind, content };
+    let document = Document { api_version: API_VERSION, kind, content };
     let whole = match form {
         Form::Table => table(),
         Form::Json => {
@@ -86,6 +89,23 @@ pub(super) fn document<T: Serialize>(
         Form::Yaml => serde_saphyr::to_string(&document).map_err(|error| Error::Fault(error.to_string()))?,
     };
     text(&whole)
+}
+
+/// The credential, as the client wants it back.
+pub(super) fn credential(version: ApiVersion, token: &Token) -> Result<(), Error> {
+    let mut output = std::io::stdout().lock();
+    exec::write(&mut output, version, &token.secret, token.reported_end())
+        .map_err(|error| ExecError::Output(error.to_string()).into())
+}
+
+/// A token with its end, for programs that renew it themselves.
+pub(super) fn token_document(token: &Token) -> Result<(), Error> {
+    let end = token.reported_end().to_rfc3339_opts(SecondsFormat::Secs, true);
+    let before = format!(
+        "{{\"apiVersion\":\"{API_VERSION}\",\"kind\":\"Token\",\"expirationTimestamp\":\"{end}\",\"token\":"
+    );
+    let quoted = serde_json::to_string(token.secret.expose_secret()).map(SecretString::from);
+    secret(&before, &quoted.map_err(|error| Error::Fault(error.to_string()))?, "}\n")
 }
 
 /// A secret for standard output, between two pieces of text.

@@ -3,7 +3,7 @@
 use super::{Context, output};
 use crate::broker::{How, Wish};
 use crate::cluster::Cluster;
-use crate::config::{Kubeconfig, Overrides, Settings};
+use crate::config::{ClusterProfile, Overrides, Settings, profile_of};
 use crate::desk::{self, Order};
 use crate::error::{Error, printable};
 use crate::issue::{self, Conditions, Issued};
@@ -23,21 +23,21 @@ pub(super) fn chosen(names: Vec<String>, all: bool, context: &Context) -> Result
 
 /// The order for one profile: the one named, else that of the context, else what the settings mean.
 pub(super) fn one(name: Option<String>, context: &Context) -> Result<Order, Error> {
-    let kubeconfig = Kubeconfig::load(&context.env, context.kubeconfig.as_deref());
+    let kubeconfig = context.kubeconfig();
     let (mut profile, mut cluster, mut extension) = (name.or_else(|| context.profile.clone()), None, None);
     if let Some(wanted) = &context.context {
         // A context that was asked for by name must be there.
         let view = kubeconfig?.context(Some(wanted))?;
-        profile = profile.or_else(|| view.profile());
-        extension = view.extension()?;
-        cluster = Some(Cluster::of(&view.cluster).map_err(TrustError::Cluster)?);
+        profile = profile.or_else(|| profile_of(&view));
+        extension = ClusterProfile::parse(&view.cluster.extension)?;
+        cluster = Some(Cluster::of_view(&view.cluster).map_err(TrustError::Cluster)?);
     } else if profile.is_none() && context.env.filled("VAULTTOKEN_PROFILE").is_none() {
         // The current context helps where nothing else says which profile is meant.
         let settings = desk::settings(&context.env, context.config.as_ref())?;
         if settings.profiles.len() > 1
             && let Ok(view) = kubeconfig.and_then(|kubeconfig| kubeconfig.context(None))
         {
-            profile = view.profile().filter(|profile| knows(&settings, profile));
+            profile = profile_of(&view).filter(|profile| knows(&settings, profile));
         }
     }
     Ok(Order {

@@ -4,7 +4,6 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, DONE, output};
-use crate::config::Settings;
 use crate::desk;
 use crate::error::{Error, ExitCode};
 use crate::inventory::{self, Item};
@@ -29,7 +28,7 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
     let mut wanted = flags.profiles;
     wanted.extend(context.profile.take());
     let now = (context.clock)();
-    let list = List { items: inventory::of(&context.env, settings, &wanted, now)? };
+    let list = List { items: inventory::of(&context.env, settings, wanted, now)? };
     output::document(flags.output, "StatusList", &list, || table(&list.items))?;
     if context.verbose > 0 {
         for reason in inventory::place_reasons(&context.env, context.config.as_ref())? {

@@ -45,9 +45,9 @@ impl DocumentCluster {
         let ours = self.certificates();
         let theirs = asking.certificate_authority.as_deref().map(certificates).unwrap_or_default();
         if !ours.is_empty() && !theirs.is_empty() {
-            // Bundles overlap while a CA is replaced.
-            let shared = ours.iter().any(|certificate| theirs.contains(certificate));
-            return if shared { Comparison::Same } else { Comparison::OtherAuthority };
+            // Security: one CA more than the document knows is one that could answer in its name.
+            let known = theirs.iter().all(|certificate| ours.contains(certificate));
+            return if known { Comparison::Same } else { Comparison::OtherAuthority };
         }
         match (self.server.as_deref(), asking.server.as_deref()) {
             (Some(ours), Some(theirs)) if place(ours) == place(theirs) => Comparison::Same,
