@@ -35,12 +35,12 @@ fn mint(cluster: &Cluster) -> String {
 fn a_minted_token_lists_namespaces_with_the_real_kubectl() {
     let cluster = Cluster::shared();
     let home = tempfile::tempdir().unwrap();
+    let kubeconfig = home.path().join("config");
+    cluster.write_kubeconfig(&kubeconfig, &json!({"token": mint(cluster)}), None);
     let output = Command::new(tool("kubectl"))
         .args(["get", "namespaces", "--output=name"])
-        .arg(format!("--server={}", cluster.server))
-        .arg(format!("--certificate-authority={}", cluster.ca_file().display()))
-        .arg(format!("--token={}", mint(cluster)))
         .env_clear()
+        .env("KUBECONFIG", &kubeconfig)
         .env("HOME", home.path())
         .output()
         .unwrap();
@@ -154,6 +154,9 @@ fn a_vault_knows_no_tokens_of_another() {
 fn every_way_to_log_in_that_both_vaults_have_works() {
     let (vault, cluster) = (Vault::shared(), Cluster::shared());
     let (root, anonymous) = (vault.root(), vault.anonymous());
+    for method in ["approle", "cert", "jwt", "kubernetes", "userpass"] {
+        assert!(vault.has_auth_method(method), "{method}");
+    }
 
     let mount = unique("approle");
     root.enable_auth("approle", &mount);

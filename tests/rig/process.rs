@@ -23,6 +23,8 @@ exec "$@"
 pub struct Process {
     name: String,
     log: PathBuf,
+    /// How long the log was already: from a run before this one, on another port or before a stop.
+    log_begin: usize,
     child: Child,
     lifeline: Option<ChildStdin>,
 }
@@ -38,6 +40,7 @@ impl Process {
         environment: &[(&str, &str)],
     ) -> Self {
         let log = folder.join(format!("{name}.log"));
+        let log_begin = fs::read(&log).map_or(0, |text| text.len());
         let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut child = Command::new("/bin/sh")
             .args(["-c", UNDER_WATCH, name])
@@ -56,7 +59,7 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("could not start {name}: {error}"));
         let lifeline = child.stdin.take();
-        Self { name: name.to_owned(), log, child, lifeline }
+        Self { name: name.to_owned(), log, log_begin, child, lifeline }
     }
 
     pub fn id(&self) -> u32 {
@@ -90,8 +93,8 @@ impl Process {
     }
 
     fn failure(&self, what: &str) -> Failure {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
+        let log = fs::read(&self.log).unwrap();
+        let log = String::from_utf8_lossy(&log[self.log_begin..]);
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(40)..].join("\n");
         Failure(format!("{} {what}\n{tail}\n(from {})", self.name, self.log.display()))
