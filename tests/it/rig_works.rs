@@ -2,7 +2,8 @@
 //! judged by another. Nothing here tests the product.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -137,6 +138,20 @@ fn a_vault_of_ones_own_keeps_its_data_when_killed() {
     assert_eq!(vault.health(), Some(503));
     vault.unseal();
     assert_eq!(vault.root().read("kept/thing")["colour"], "blue");
+}
+
+#[test]
+fn a_paused_vault_accepts_and_does_not_answer() {
+    let vault = Vault::start_sealed();
+    vault.pause();
+    let host = vault.address.trim_start_matches("https://");
+    let mut connection = TcpStream::connect(host).unwrap();
+    connection.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    connection.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let error = connection.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    vault.resume();
+    assert_eq!(vault.health(), Some(503));
 }
 
 #[test]

@@ -110,6 +110,19 @@ impl Cluster {
         *self.controllers.lock().unwrap() = Some(controllers);
     }
 
+    /// Makes the API server hang: it accepts and does not answer, until [`Cluster::resume`].
+    pub fn pause(&self) {
+        self.running(Process::pause);
+    }
+
+    pub fn resume(&self) {
+        self.running(Process::resume);
+    }
+
+    fn running(&self, act: impl Fn(&Process)) {
+        act(self.api_server.lock().unwrap().as_ref().expect("the cluster was stopped"));
+    }
+
     /// One call with a bearer token, or with none.
     pub fn request(&self, method: &str, path: &str, token: Option<&str>) -> Answer {
         let authorization = token.map(|token| format!("Bearer {token}"));
