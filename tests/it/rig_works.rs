@@ -236,11 +236,13 @@ fn a_vault_logs_every_request() {
 }
 
 #[test]
-fn the_secret_service_keeps_an_item() {
+fn the_secret_service_gives_what_it_keeps_until_it_is_locked() {
     let service = SecretService::start();
     service.store("profile", "prod", "hunter2");
     assert_eq!(service.look_up("profile", "prod").as_deref(), Some("hunter2"));
     assert_eq!(service.look_up("profile", "test"), None);
+    service.lock();
+    assert_eq!(service.look_up("profile", "prod"), None);
 }
 
 #[test]
