@@ -30,6 +30,7 @@ pub(super) fn api_server_flags(
     let path = |path: &Path| path.display().to_string();
     [
         ("etcd-servers", etcd.address.clone()),
+        ("etcd-cafile", path(&etcd.authority.file)),
         ("etcd-prefix", prefix.to_owned()),
         ("bind-address", "127.0.0.1".to_owned()),
         // A loopback address is no endpoint that the service `kubernetes` may have.
