@@ -2,7 +2,8 @@
 //! judged by another. Nothing here tests the product.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -35,12 +36,12 @@ fn mint(cluster: &Cluster) -> String {
 fn a_minted_token_lists_namespaces_with_the_real_kubectl() {
     let cluster = Cluster::shared();
     let home = tempfile::tempdir().unwrap();
+    let kubeconfig = home.path().join("config");
+    cluster.write_kubeconfig(&kubeconfig, &json!({"token": mint(cluster)}), None);
     let output = Command::new(tool("kubectl"))
         .args(["get", "namespaces", "--output=name"])
-        .arg(format!("--server={}", cluster.server))
-        .arg(format!("--certificate-authority={}", cluster.ca_file().display()))
-        .arg(format!("--token={}", mint(cluster)))
         .env_clear()
+        .env("KUBECONFIG", &kubeconfig)
         .env("HOME", home.path())
         .output()
         .unwrap();
@@ -140,6 +141,20 @@ fn a_vault_of_ones_own_keeps_its_data_when_killed() {
 }
 
 #[test]
+fn a_paused_vault_accepts_and_does_not_answer() {
+    let vault = Vault::start_sealed();
+    vault.pause();
+    let host = vault.address.trim_start_matches("https://");
+    let mut connection = TcpStream::connect(host).unwrap();
+    connection.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    connection.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let error = connection.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    vault.resume();
+    assert_eq!(vault.health(), Some(503));
+}
+
+#[test]
 fn a_vault_knows_no_tokens_of_another() {
     let token = Vault::shared().root().child_token(&json!({"ttl": "1m"}));
     let ask = |vault: &Vault| {
@@ -154,6 +169,9 @@ fn a_vault_knows_no_tokens_of_another() {
 fn every_way_to_log_in_that_both_vaults_have_works() {
     let (vault, cluster) = (Vault::shared(), Cluster::shared());
     let (root, anonymous) = (vault.root(), vault.anonymous());
+    for method in ["approle", "cert", "jwt", "kubernetes", "userpass"] {
+        assert!(vault.has_auth_method(method), "{method}");
+    }
 
     let mount = unique("approle");
     root.enable_auth("approle", &mount);
@@ -218,11 +236,13 @@ fn a_vault_logs_every_request() {
 }
 
 #[test]
-fn the_secret_service_keeps_an_item() {
+fn the_secret_service_gives_what_it_keeps_until_it_is_locked() {
     let service = SecretService::start();
     service.store("profile", "prod", "hunter2");
     assert_eq!(service.look_up("profile", "prod").as_deref(), Some("hunter2"));
     assert_eq!(service.look_up("profile", "test"), None);
+    service.lock();
+    assert_eq!(service.look_up("profile", "prod"), None);
 }
 
 #[test]
@@ -282,7 +302,8 @@ fn victim() {
 
 #[test]
 fn servers_die_with_a_killed_process() {
-    let mut victim = Command::new(std::env::current_exe().unwrap())
+    // By this name it is found even where another build has replaced it meanwhile.
+    let mut victim = Command::new("/proc/self/exe")
         .args(["--exact", "rig_works::victim", "--nocapture"])
         .env(VICTIM, "1")
         .stdin(Stdio::piped())

@@ -40,7 +40,7 @@ pub use cluster::Cluster;
 pub use double::{Double, Reply, Seen};
 pub use folder::folder;
 pub use http::Answer;
-pub use jwt::Issuer;
+pub use jwt::{Issuer, claims};
 pub use process::poll;
 pub use secret_service::SecretService;
 pub use tools::tool;

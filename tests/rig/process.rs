@@ -2,12 +2,14 @@
 //! nothing of what the server does.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Becomes the server, and leaves a watcher in its process group. The watcher reads from a pipe whose
 /// other end only we hold: the kernel closes it when we exit, panic or are killed, and then the
@@ -23,6 +25,8 @@ exec "$@"
 pub struct Process {
     name: String,
     log: PathBuf,
+    /// How long the log was already: from a run before this one, on another port or before a stop.
+    log_begin: usize,
     child: Child,
     lifeline: Option<ChildStdin>,
 }
@@ -38,6 +42,7 @@ impl Process {
         environment: &[(&str, &str)],
     ) -> Self {
         let log = folder.join(format!("{name}.log"));
+        let log_begin = fs::read(&log).map_or(0, |text| text.len());
         let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut child = Command::new("/bin/sh")
             .args(["-c", UNDER_WATCH, name])
@@ -56,15 +61,33 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("could not start {name}: {error}"));
         let lifeline = child.stdin.take();
-        Self { name: name.to_owned(), log, child, lifeline }
+        Self { name: name.to_owned(), log, log_begin, child, lifeline }
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn log(&self) -> &Path {
-        &self.log
+    /// Stops it from doing anything, without its callers being told: it accepts and does not answer.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        // The signal is only sent by then; a thread on another core may still answer.
+        let threads = format!("/proc/{}/task", self.id());
+        poll("a stopped process", Duration::from_secs(10), || {
+            let mut threads = fs::read_dir(&threads).unwrap().flatten();
+            let is_stopped = |status: String| status.contains(") T ");
+            let stopped = |thread: DirEntry| fs::read_to_string(thread.path().join("stat")).map(is_stopped);
+            threads.all(|thread| stopped(thread).unwrap_or(true)).then_some(())
+        });
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.child.id().cast_signed()).expect("no process has the number 0");
+        kill_process(id, signal).unwrap();
     }
 
     /// Polls `probe` until it gives something. Fails when the server exits or `limit` is over.
@@ -90,8 +113,8 @@ impl Process {
     }
 
     fn failure(&self, what: &str) -> Failure {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
+        let log = fs::read(&self.log).unwrap();
+        let log = String::from_utf8_lossy(&log[self.log_begin..]);
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(40)..].join("\n");
         Failure(format!("{} {what}\n{tail}\n(from {})", self.name, self.log.display()))

@@ -66,6 +66,25 @@ impl SecretService {
         output.status.success().then_some(secret)
     }
 
+    /// Locks the keyring. Nobody is there to be asked for its password.
+    pub fn lock(&self) {
+        let status = Command::new(tool("dbus-send"))
+            .args([
+                "--session",
+                "--print-reply",
+                "--dest=org.freedesktop.secrets",
+                "/org/freedesktop/secrets",
+            ])
+            .arg("org.freedesktop.Secret.Service.Lock")
+            .arg("array:objpath:/org/freedesktop/secrets/aliases/default")
+            .env_clear()
+            .envs(self.environment())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success(), "dbus-send: {status}");
+    }
+
     fn secret_tool(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(tool("secret-tool"));
         command.args(arguments).env_clear().envs(self.environment());

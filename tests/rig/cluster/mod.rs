@@ -2,12 +2,12 @@
 //! accounts, fill aggregated roles and collect garbage. There are no nodes, so no pod ever runs.
 
 mod etcd;
+mod kubeconfig;
 mod objects;
 mod servers;
 mod trust;
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -70,14 +70,14 @@ impl Cluster {
             let api_server = servers::launch_api_server(&folder, &flags, &admin, &server)?;
             Ok((server, flags, api_server))
         });
-        let kubeconfig = folder.join("admin.kubeconfig");
-        servers::write_kubeconfig(&kubeconfig, &server, &authority, &admin_certificate);
+        let path = folder.join("admin.kubeconfig");
+        kubeconfig::write(&path, &server, &authority, &kubeconfig::user_of(&admin_certificate), None);
         let controllers = servers::launch_controllers(&folder, &server, &authority);
 
         let cluster = Self {
             server,
             authority,
-            kubeconfig,
+            kubeconfig: path,
             folder,
             anyone,
             admin,
@@ -110,6 +110,19 @@ impl Cluster {
         *self.controllers.lock().unwrap() = Some(controllers);
     }
 
+    /// Makes the API server hang: it accepts and does not answer, until [`Cluster::resume`].
+    pub fn pause(&self) {
+        self.running(Process::pause);
+    }
+
+    pub fn resume(&self) {
+        self.running(Process::resume);
+    }
+
+    fn running(&self, act: impl Fn(&Process)) {
+        act(self.api_server.lock().unwrap().as_ref().expect("the cluster was stopped"));
+    }
+
     /// One call with a bearer token, or with none.
     pub fn request(&self, method: &str, path: &str, token: Option<&str>) -> Answer {
         let authorization = token.map(|token| format!("Bearer {token}"));
@@ -124,18 +137,6 @@ impl Cluster {
         self.admin
             .call(method, &self.url(path), &[], body)
             .unwrap_or_else(|error| panic!("{method} {path}: {error:?}"))
-    }
-
-    /// Runs the real kubectl as one who may do everything.
-    pub fn kubectl(&self, arguments: &[&str]) -> Output {
-        servers::kubectl(&self.kubeconfig, arguments, "")
-    }
-
-    /// `kubectl apply` of YAML or JSON. Panics where it fails.
-    pub fn apply(&self, objects: &str) {
-        let output = servers::kubectl(&self.kubeconfig, &["apply", "-f", "-"], objects);
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "kubectl apply: {complaint}");
     }
 
     /// Every request that the API server logged, oldest first, but for those of the cluster itself.

@@ -1,19 +1,16 @@
 //! The command lines and files of the control plane's programs, as a real cluster has them.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use super::super::certificates::{Authority, Certificate, write_private};
+use super::super::certificates::{Authority, write_private};
 use super::super::http::Client;
 use super::super::process::{Failure, Process};
 use super::super::tools::tool;
-use super::LIMIT;
 use super::etcd::Etcd;
-use super::trust;
+use super::{LIMIT, kubeconfig, trust};
 
 pub(super) fn api_server_flags(
     folder: &Path,
@@ -33,6 +30,7 @@ pub(super) fn api_server_flags(
     let path = |path: &Path| path.display().to_string();
     [
         ("etcd-servers", etcd.address.clone()),
+        ("etcd-cafile", path(&etcd.authority.file)),
         ("etcd-prefix", prefix.to_owned()),
         ("bind-address", "127.0.0.1".to_owned()),
         // A loopback address is no endpoint that the service `kubernetes` may have.
@@ -72,9 +70,9 @@ pub(super) fn launch_api_server(
 }
 
 pub(super) fn launch_controllers(folder: &Path, server: &str, authority: &Authority) -> Process {
-    let kubeconfig = folder.join("controllers.kubeconfig");
+    let path = folder.join("controllers.kubeconfig");
     let certificate = authority.client("system:kube-controller-manager", &[]);
-    write_kubeconfig(&kubeconfig, server, authority, &certificate);
+    kubeconfig::write(&path, server, authority, &kubeconfig::user_of(&certificate), None);
     // Only those that matter where no pod runs; the others would use a core for nothing.
     let controllers = [
         "clusterrole-aggregation-controller",
@@ -85,7 +83,7 @@ pub(super) fn launch_controllers(folder: &Path, server: &str, authority: &Author
         "serviceaccount-token-controller",
     ];
     let flags = [
-        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--kubeconfig={}", path.display()),
         format!("--controllers={}", controllers.join(",")),
         format!("--root-ca-file={}", authority.file.display()),
         format!("--service-account-private-key-file={}", account_key(folder).display()),
@@ -96,43 +94,6 @@ pub(super) fn launch_controllers(folder: &Path, server: &str, authority: &Author
     ];
     let program = tool("kube-controller-manager");
     Process::start("kube-controller-manager", folder, &program, &flags, &[])
-}
-
-pub(super) fn kubectl(kubeconfig: &Path, arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(tool("kubectl"))
-        .args(arguments)
-        .env_clear()
-        .env("KUBECONFIG", kubeconfig)
-        // Its caches of what the server offers go beside the kubeconfig, never into the person's home.
-        .env("HOME", kubeconfig.parent().expect("lies in a folder"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().expect("is piped");
-    // One that does not read its input closes it, which is not for us to judge.
-    let _ = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    child.wait_with_output().unwrap()
-}
-
-pub(super) fn write_kubeconfig(path: &Path, server: &str, authority: &Authority, certificate: &Certificate) {
-    let text = json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "rig", "cluster": {
-            "server": server,
-            "certificate-authority": authority.file,
-        }}],
-        "users": [{"name": "rig", "user": {
-            "client-certificate": certificate.file,
-            "client-key": certificate.key_file,
-        }}],
-        "contexts": [{"name": "rig", "context": {"cluster": "rig", "user": "rig"}}],
-        "current-context": "rig",
-    });
-    write_private(path, &text.to_string());
 }
 
 pub(super) fn audit_file(folder: &Path) -> PathBuf {

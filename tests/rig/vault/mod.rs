@@ -131,10 +131,21 @@ impl Vault {
         *self.process.lock().unwrap() = Some(process);
     }
 
-    /// The process id of the running server, for tests that stop it with signals.
+    /// Makes the server hang: it accepts and does not answer, until [`Vault::resume`].
+    pub fn pause(&self) {
+        self.running(Process::pause);
+    }
+
+    pub fn resume(&self) {
+        self.running(Process::resume);
+    }
+
     pub fn process_id(&self) -> u32 {
-        let process = self.process.lock().unwrap();
-        process.as_ref().expect("the vault was stopped").id()
+        self.running(Process::id)
+    }
+
+    fn running<T>(&self, act: impl Fn(&Process) -> T) -> T {
+        act(self.process.lock().unwrap().as_ref().expect("the vault was stopped"))
     }
 
     /// The status code of `sys/health`: 200 active, 503 sealed; none where nobody answers.
