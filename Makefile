@@ -1,6 +1,6 @@
 # What people and CI run. `make test` is the whole suite against real servers; `make tools` fetches them.
 
-.PHONY: build demo fmt lint test tools
+.PHONY: build demo dist fmt lint test tools
 
 build:
 	cargo build --release --locked
@@ -11,6 +11,11 @@ tools:
 
 test: tools
 	cargo test --locked
+
+# The krew archive of this machine in dist/, and its checksum in the manifest.
+dist:
+	krew-manifest/dist --out dist
+	cp dist/vaulttoken.yaml krew-manifest/vaulttoken.yaml
 
 demo: tools build
 	cargo run --quiet --locked --example demo

@@ -15,4 +15,5 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod krew;
 mod rig_works;
