@@ -49,7 +49,7 @@ fn main() {
     home.show(&["vaulttoken", "status"]);
 
     home.run(&["vaulttoken", "refresh", "prod"]);
-    let info = home.exec_info(cluster);
+    let info = Home::exec_info(cluster);
     fs::remove_dir_all(home.folder.path().join(".cache/vaulttoken")).unwrap();
     let cold = home.time_get_token(&info);
     let mut warm: Vec<Duration> = (0..20).map(|_| home.time_get_token(&info)).collect();
@@ -169,7 +169,7 @@ profiles:
     }
 
     /// What kubectl tells the plugin about this cluster.
-    fn exec_info(&self, cluster: &Cluster) -> String {
+    fn exec_info(cluster: &Cluster) -> String {
         use base64::Engine as _;
         let authority =
             base64::engine::general_purpose::STANDARD.encode(fs::read(cluster.ca_file()).unwrap());
