@@ -81,7 +81,7 @@ impl Redirects {
 }
 
 /// Scheme, host and port.
-pub(super) fn origin(url: &Url) -> String {
+fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
