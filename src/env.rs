@@ -34,7 +34,7 @@ fn names_a_place(name: &str) -> bool {
         return true;
     }
     if let Some(rest) = name.strip_prefix("VAULTTOKEN_") {
-        return matches!(rest, "CONFIG" | "CACHE_DIR" | "STATE_DIR" | "ADMIN_CONFIG");
+        return matches!(rest, "CONFIG" | "CACHE_DIR" | "STATE_DIR" | "KEYRING_SERVICE");
     }
     name.strip_prefix("VAULT_").or_else(|| name.strip_prefix("BAO_")).is_some_and(|rest| {
         !matches!(rest, "TOKEN" | "MFA" | "WRAP_TTL" | "CLIENT_TIMEOUT" | "MAX_RETRIES" | "RATE_LIMIT")

@@ -138,7 +138,7 @@ impl Client {
         socket: Option<&Path>,
     ) -> Result<Self, HttpError> {
         let proxies = match &transport.vault_proxy {
-            Some(proxy) => Proxies::everything(proxy)?,
+            Some(proxy) => Proxies::everything(proxy.expose_secret())?,
             None => Proxies::standard(transport)?,
         };
         Self::by(tls, transport, socket, proxies)

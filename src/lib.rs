@@ -16,14 +16,26 @@
     )
 )]
 
+pub mod broker;
 pub mod cache;
+pub mod cli;
+pub mod cluster;
 pub mod config;
+pub mod desk;
 pub mod env;
 pub mod error;
 pub mod exec;
 pub mod http;
 pub mod identity;
+pub mod inventory;
+pub mod issue;
+pub mod keys;
 pub mod keystore;
+pub mod memory;
+pub mod process;
+pub mod prompt;
+pub mod sign_in;
+pub mod sign_out;
 pub mod source;
 pub mod token;
 pub mod trust;

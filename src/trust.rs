@@ -1,19 +1,408 @@
-//! x
+//! Where a token or a Vault session may go, and the refusal where nobody allowed it.
+//!
+//! A kubeconfig is foreign input: it may choose among what a person set up, and it may not send a
+//! secret to a new place. This module judges; [`crate::memory`] keeps what a person accepted and
+//! what was served first, as SSH remembers a host.
 
+use std::collections::BTreeSet;
+
+use crate::cluster::{self, Cluster, ClusterFlaw, KnownCluster};
+use crate::config::{ClusterPin, NamedBy, Pem, VaultSettings};
 use crate::error::{ExitCode, Explain};
+use crate::keys;
 
-/// Placeholder until the module lands.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {}
+/// A cluster that the settings pin a profile to, its CA read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The cluster. Without a CA the first one seen at this server is remembered.
+    pub cluster: KnownCluster,
+    /// `insecureSkipTlsVerify: allow`.
+    pub insecure: bool,
+    /// `withoutClusterInfo: allow`.
+    pub without_cluster_info: bool,
+}
+
+impl Pin {
+    /// Reads a pin of the settings, its CA included.
+    ///
+    /// # Errors
+    /// [`TrustError::Pin`] where the CA cannot be read.
+    pub fn of(pin: &ClusterPin) -> Result<Self, TrustError> {
+        let flaw = |flaw| TrustError::Pin { server: pin.server.to_string(), flaw };
+        let authorities = match &pin.certificate_authority {
+            None => BTreeSet::new(),
+            Some(Pem::Inline(text)) => cluster::fingerprints(text.as_bytes()).map_err(flaw)?,
+            Some(Pem::File(path) | Pem::Folder(path)) => {
+                cluster::read_authority(path).and_then(|pem| cluster::fingerprints(&pem)).map_err(flaw)?
+            }
+        };
+        let server = cluster::normalised(pin.server.as_str()).map_err(flaw)?;
+        Ok(Self {
+            cluster: KnownCluster { server, authorities },
+            insecure: pin.insecure_skip_tls_verify,
+            without_cluster_info: pin.without_cluster_info,
+        })
+    }
+}
+
+/// What may be done with a profile's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may go to this cluster.
+    Known,
+    /// It may go, and this cluster is to be remembered as the profile's first.
+    First(KnownCluster),
+}
+
+/// Why we did not send a secret.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// The profile belongs to another cluster.
+    #[error("refused to hand this token to {server}: it belongs to {known}")]
+    OtherCluster {
+        /// Who asked.
+        server: String,
+        /// Whom the profile serves.
+        known: String,
+        /// Why the two are not the same.
+        difference: Difference,
+        /// The kubeconfig context that leads to `server`, where one was found.
+        context: Option<String>,
+    },
+    /// The client will not check the certificate of whoever answers.
+    #[error("refused to hand this token to {server}: TLS verification is switched off")]
+    TlsOff {
+        /// Who asked.
+        server: String,
+    },
+    /// A pinned profile, and a client that does not say for which cluster.
+    #[error("refused to hand out this token: the client did not say which cluster it is for")]
+    NoClusterInfo,
+    /// The client's description of the cluster makes no sense.
+    #[error("the cluster that the client names cannot be understood")]
+    Cluster(#[source] ClusterFlaw),
+    /// A pin of the settings makes no sense.
+    #[error("the pin to {server} cannot be used")]
+    Pin {
+        /// The pinned server.
+        server: String,
+        /// Why.
+        flaw: ClusterFlaw,
+    },
+    /// A Vault that only the kubeconfig names.
+    #[error("refused to send a Vault session to {address}: neither your settings nor you named it")]
+    UnknownVault {
+        /// Its address.
+        address: String,
+        /// Variables that only the kubeconfig set.
+        foreign: Vec<String>,
+    },
+    /// `trust` without a context.
+    #[error("`trust` needs the context whose cluster is meant")]
+    ContextMissing,
+    /// The CA is not the one that the script expects.
+    #[error("{server} was not trusted: its certificate authority has another fingerprint")]
+    Fingerprint {
+        /// The server.
+        server: String,
+        /// What its CA certificates have.
+        fingerprints: Vec<String>,
+    },
+    /// Nobody to ask.
+    #[error("{server} was not trusted: there is nobody to ask")]
+    NobodyToAsk {
+        /// The server.
+        server: String,
+        /// What its CA certificates have.
+        fingerprints: Vec<String>,
+    },
+    /// The person said no.
+    #[error("{server} was not trusted")]
+    Declined {
+        /// The server.
+        server: String,
+    },
+    /// What a person accepted could not be kept.
+    #[error("`{path}` could not be written, so the cluster is not trusted")]
+    NotKept {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// What was remembered cannot be read, so that nothing can be compared.
+    #[error("`{path}`, which remembers the clusters of each profile, cannot be read")]
+    Memory {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What makes two clusters differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// Another certificate authority.
+    Authority,
+    /// Another host or port, or another name in the certificate.
+    Server,
+}
 
 impl Explain for TrustError {
     fn exit_code(&self) -> ExitCode {
-        match *self {}
+        match self {
+            Self::Cluster(_) | Self::Pin { .. } | Self::ContextMissing => ExitCode::Usage,
+            Self::NotKept { .. } => ExitCode::NoStore,
+            Self::OtherCluster { .. }
+            | Self::TlsOff { .. }
+            | Self::NoClusterInfo
+            | Self::UnknownVault { .. }
+            | Self::Fingerprint { .. }
+            | Self::NobodyToAsk { .. }
+            | Self::Declined { .. }
+            | Self::Memory { .. } => ExitCode::Withheld,
+        }
     }
+
     fn why(&self) -> Option<String> {
-        match *self {}
+        match self {
+            Self::OtherCluster { difference: Difference::Authority, .. } => {
+                Some("the kubeconfig names another certificate authority".into())
+            }
+            Self::OtherCluster { difference: Difference::Server, .. } => {
+                Some("the kubeconfig names another server".into())
+            }
+            Self::TlsOff { .. } => Some("anybody on the way could take the token".into()),
+            Self::NoClusterInfo => Some("the profile is pinned to its cluster".into()),
+            Self::Cluster(flaw) | Self::Pin { flaw, .. } => Some(flaw.to_string()),
+            Self::UnknownVault { foreign, .. } if !foreign.is_empty() => Some(format!(
+                "only the kubeconfig's `exec.env` sets {}",
+                foreign.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            )),
+            Self::UnknownVault { .. } => Some("only a flag names it, which may be the kubeconfig's".into()),
+            Self::Memory { reason, .. } | Self::NotKept { reason, .. } => Some(reason.clone()),
+            Self::Fingerprint { fingerprints, .. } | Self::NobodyToAsk { fingerprints, .. } => {
+                Some(match fingerprints.as_slice() {
+                    [] => "the kubeconfig names no certificate authority: this system's roots decide".into(),
+                    some => format!("its certificate authority has SHA-256 {}", some.join(", ")),
+                })
+            }
+            Self::ContextMissing | Self::Declined { .. } => None,
+        }
     }
+
     fn hint(&self) -> Option<String> {
-        match *self {}
+        match self {
+            Self::OtherCluster { context, .. } => Some(format!(
+                "{{program}} trust{{profile}} --context {}",
+                context.as_deref().unwrap_or("CONTEXT")
+            )),
+            Self::TlsOff { .. } => Some(
+                "remove `insecure-skip-tls-verify` from the kubeconfig, or allow it in the profile's `cluster` pin"
+                    .into(),
+            ),
+            Self::NoClusterInfo => Some(
+                "set `provideClusterInfo: true` in the kubeconfig's `exec` entry, or `withoutClusterInfo: allow` \
+                 in the profile's `cluster` pin"
+                    .into(),
+            ),
+            Self::Pin { .. } => {
+                Some("check `cluster.certificateAuthority` of the profile in the settings file".into())
+            }
+            Self::Cluster(_) => Some("kubectl config view --minify".into()),
+            Self::UnknownVault { address, .. } => {
+                Some(format!("{{program}} login --vault-address {address}"))
+            }
+            Self::ContextMissing => Some("{program} trust{profile} --context CONTEXT".into()),
+            Self::Fingerprint { .. } | Self::NobodyToAsk { .. } => Some(
+                "{program} trust{profile} --context CONTEXT --ca-fingerprint SHA256, with the fingerprint that \
+                 the cluster's owner told you"
+                    .into(),
+            ),
+            Self::Declined { .. } => None,
+            Self::NotKept { path, .. } => Some(format!("make the folder of `{path}` writable")),
+            Self::Memory { path, .. } => Some(format!("look at `{path}`, and remove it if you do not miss it")),
+        }
+    }
+}
+
+/// Judges whether a profile's token may go to `cluster` (none: the client did not say).
+///
+/// # Errors
+/// The refusal, which names the profile's own clusters. The caller fills in `context`.
+pub fn judge(
+    pins: &[Pin],
+    remembered: &[KnownCluster],
+    cluster: Option<&Cluster>,
+) -> Result<Verdict, TrustError> {
+    let Some(cluster) = cluster else {
+        let allowed = pins.is_empty() || pins.iter().any(|pin| pin.without_cluster_info);
+        return if allowed { Ok(Verdict::Known) } else { Err(TrustError::NoClusterInfo) };
+    };
+    if cluster.insecure {
+        // Security: without verification the server's name is all there is, and anybody can answer
+        // to it; only a pin that says so accepts that.
+        let allowed = pins.iter().any(|pin| pin.insecure && pin.cluster.is_at(&cluster.server));
+        let server = cluster.server.clone();
+        return if allowed { Ok(Verdict::Known) } else { Err(TrustError::TlsOff { server }) };
+    }
+    if remembered.iter().any(|known| cluster.is(known)) || pins.iter().any(|pin| cluster.is(&pin.cluster)) {
+        return Ok(Verdict::Known);
+    }
+    // A pin that names no CA: the first one seen at its server becomes the pinned one.
+    let pinned_server_only =
+        pins.iter().any(|pin| pin.cluster.authorities.is_empty() && pin.cluster.is_at(&cluster.server));
+    let seen_before = remembered.iter().any(|known| known.is_at(&cluster.server));
+    if (pins.is_empty() && remembered.is_empty()) || (pinned_server_only && !seen_before) {
+        return Ok(Verdict::First(cluster.to_known()));
+    }
+    Err(other_cluster(pins, remembered, cluster))
+}
+
+fn other_cluster(pins: &[Pin], remembered: &[KnownCluster], cluster: &Cluster) -> TrustError {
+    let known: Vec<&KnownCluster> = pins.iter().map(|pin| &pin.cluster).chain(remembered).collect();
+    let same_server = known.iter().any(|known| known.is_at(&cluster.server));
+    let difference = if same_server && cluster.tls_server_name.is_none() {
+        Difference::Authority
+    } else {
+        Difference::Server
+    };
+    let mut servers: Vec<&str> = known.iter().map(|known| known.server.as_str()).collect();
+    servers.dedup();
+    TrustError::OtherCluster {
+        server: cluster.server.clone(),
+        known: servers.join(", "),
+        difference,
+        context: None,
+    }
+}
+
+/// Judges a client that does not say which cluster it is for, while a flag of its does.
+///
+/// Security: the flag may be the kubeconfig's words and the client go elsewhere, so it can only
+/// take away: a pinned profile still needs `withoutClusterInfo: allow`.
+///
+/// # Errors
+/// The refusal.
+pub fn judge_claim(pins: &[Pin], remembered: &[KnownCluster], server: &str) -> Result<(), TrustError> {
+    judge(pins, remembered, None)?;
+    let server = cluster::normalised(server).map_err(TrustError::Cluster)?;
+    let known = pins.iter().map(|pin| &pin.cluster).chain(remembered);
+    let mut known = known.peekable();
+    if known.peek().is_none() || known.any(|known| known.is_at(&server)) {
+        return Ok(());
+    }
+    let claimed =
+        Cluster { server, authorities: BTreeSet::new(), tls_server_name: None, insecure: false, authority_pem: None };
+    Err(other_cluster(pins, remembered, &claimed))
+}
+
+/// Judges whether a Vault may be sent a session, a password or a workload's JWT.
+///
+/// # Errors
+/// [`TrustError::UnknownVault`] where only a flag names it and nobody logged in there.
+pub fn judge_vault(
+    vault: &VaultSettings,
+    logged_in: &[String],
+    foreign: &[String],
+) -> Result<(), TrustError> {
+    let address = vault.address.to_string();
+    let identity = keys::vault_identity(vault);
+    match vault.named_by {
+        NamedBy::Settings | NamedBy::Environment => Ok(()),
+        NamedBy::Flag if logged_in.contains(&identity) => Ok(()),
+        NamedBy::Flag => Err(TrustError::UnknownVault { address, foreign: foreign.to_vec() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(server: &str, authority: &str) -> Cluster {
+        let authorities = if authority.is_empty() { BTreeSet::new() } else { [authority.to_owned()].into() };
+        Cluster { server: server.into(), authorities, tls_server_name: None, insecure: false, authority_pem: None }
+    }
+
+    fn pin(server: &str, authority: &str) -> Pin {
+        Pin {
+            cluster: cluster(server, authority).to_known(),
+            insecure: false,
+            without_cluster_info: false,
+        }
+    }
+
+    const PROD: &str = "https://prod:6443";
+    const EVIL: &str = "https://evil:6443";
+
+    #[test]
+    fn the_first_cluster_is_remembered_and_the_second_refused() {
+        let prod = cluster(PROD, "ca");
+        assert_eq!(judge(&[], &[], Some(&prod)), Ok(Verdict::First(prod.to_known())));
+        assert_eq!(judge(&[], &[prod.to_known()], Some(&prod)), Ok(Verdict::Known));
+        let refusal = judge(&[], &[prod.to_known()], Some(&cluster(EVIL, "evil"))).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "refused to hand this token to https://evil:6443: it belongs to https://prod:6443"
+        );
+        assert_eq!(refusal.why().as_deref(), Some("the kubeconfig names another server"));
+        assert_eq!(refusal.hint().as_deref(), Some("{program} trust{profile} --context CONTEXT"));
+        assert_eq!(refusal.exit_code(), ExitCode::Withheld);
+    }
+
+    #[test]
+    fn a_pinned_profile_goes_nowhere_else() {
+        let pins = [pin(PROD, "ca")];
+        assert_eq!(judge(&pins, &[], Some(&cluster(PROD, "ca"))), Ok(Verdict::Known));
+        assert_eq!(judge(&pins, &[], Some(&cluster("https://10.0.0.1:443", "ca"))), Ok(Verdict::Known));
+        assert!(judge(&pins, &[], Some(&cluster(EVIL, "ca-evil"))).is_err());
+        let swapped = judge(&pins, &[], Some(&cluster(PROD, "ca-evil"))).unwrap_err();
+        assert_eq!(swapped.why().as_deref(), Some("the kubeconfig names another certificate authority"));
+        let accepted = [cluster(EVIL, "ca-evil").to_known()];
+        assert_eq!(
+            judge(&pins, &accepted, Some(&cluster(EVIL, "ca-evil"))),
+            Ok(Verdict::Known),
+            "`trust` is a person's word"
+        );
+    }
+
+    #[test]
+    fn a_pin_without_a_ca_takes_the_first_ca_of_its_server_and_keeps_it() {
+        let pins = [pin(PROD, "")];
+        let prod = cluster(PROD, "ca");
+        assert_eq!(judge(&pins, &[], Some(&prod)), Ok(Verdict::First(prod.to_known())));
+        assert!(judge(&pins, &[prod.to_known()], Some(&cluster(PROD, "evil"))).is_err());
+        assert!(judge(&pins, &[], Some(&cluster(EVIL, "evil"))).is_err());
+    }
+
+    #[test]
+    fn verification_switched_off_is_refused_unless_the_pin_of_that_server_allows_it() {
+        let mut insecure = cluster(PROD, "");
+        insecure.insecure = true;
+        let refusal = judge(&[], &[], Some(&insecure)).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "refused to hand this token to https://prod:6443: TLS verification is switched off"
+        );
+        assert!(judge(&[], &[insecure.to_known()], Some(&insecure)).is_err());
+        let mut allowing = pin(PROD, "ca");
+        allowing.insecure = true;
+        assert_eq!(judge(&[allowing.clone()], &[], Some(&insecure)), Ok(Verdict::Known));
+        insecure.server = EVIL.into();
+        assert!(judge(&[allowing], &[], Some(&insecure)).is_err());
+    }
+
+    #[test]
+    fn a_client_that_names_no_cluster_is_served_by_unpinned_profiles_only() {
+        assert_eq!(judge(&[], &[cluster(PROD, "ca").to_known()], None), Ok(Verdict::Known));
+        let mut pinned = pin(PROD, "ca");
+        let refusal = judge(&[pinned.clone()], &[], None).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "refused to hand out this token: the client did not say which cluster it is for"
+        );
+        pinned.without_cluster_info = true;
+        assert_eq!(judge(&[pinned], &[], None), Ok(Verdict::Known));
     }
 }

@@ -1,12 +1,38 @@
 //! What a person, an administrator and a kubeconfig may say, validated once into the types that the
 //! rest of the program uses. It reads files that [`crate::env`] names, and opens no connection.
 
+mod document;
+mod duration;
+mod environment;
+mod explain;
+mod extension;
+mod kubeconfig;
+mod load;
+mod login;
 mod name;
+mod overrides;
 mod problem;
-mod transport;
+mod read;
+mod resolve;
 mod types;
+mod validate;
+mod value;
 
+#[cfg(test)]
+mod tests;
+
+pub use duration::{parse_duration, print_duration};
+pub use environment::{Transport, vault_of_environment};
+pub use extension::ClusterProfile;
+pub use kubeconfig::{ClusterView, ContextView, ExecView, Kubeconfig, KubeconfigFiles, profile_of};
+pub use load::SettingsFiles;
+pub use login::LogInOverrides;
 pub use name::Name;
-pub use problem::SettingsError;
-pub use transport::Transport;
+pub use overrides::{Overrides, SourceKind};
+pub use problem::{Alternatives, By, EntryKind, Place, SettingsError};
+pub use resolve::Request;
 pub use types::*;
+pub use value::ValueError;
+
+/// The version of the settings file and of the cluster extension.
+pub const API_VERSION: &str = "vaulttoken.dev/v1alpha1";

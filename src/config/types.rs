@@ -66,12 +66,23 @@ pub struct VaultSettings {
 }
 
 /// A Vault address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub enum VaultAddress {
     /// `https://host:port[/prefix]`, or http. Without user, query, fragment or trailing slash.
     Url(url::Url),
     /// `unix:///path`.
     UnixSocket(PathBuf),
+}
+
+impl std::fmt::Display for VaultAddress {
+    /// Without the slash that `url::Url` adds to a bare host.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url) => formatter.write_str(url.as_str().trim_end_matches('/')),
+            Self::UnixSocket(path) => write!(formatter, "unix://{}", path.display()),
+        }
+    }
 }
 
 /// TLS towards one server.
@@ -211,11 +222,42 @@ pub enum JwtOrigin {
     Provider(Name),
 }
 
+/// An OpenID issuer. `url::Url` alone would not do: it adds a slash to a bare host and lower-cases
+/// it, and an issuer is compared byte for byte (OpenID Connect Discovery 1.0, section 4.3).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct Issuer {
+    pub(super) text: String,
+    pub(super) url: url::Url,
+}
+
+impl Issuer {
+    /// Byte for byte what discovery and ID tokens must say.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The same, to build an address from.
+    #[must_use]
+    pub fn url(&self) -> &url::Url {
+        &self.url
+    }
+}
+
+impl std::fmt::Display for Issuer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
 /// An OpenID provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provider {
+    /// Who named it: a client secret or an identity must not go to a place that a flag named.
+    pub named_by: NamedBy,
     /// Byte for byte what discovery and ID tokens must say.
-    pub issuer: url::Url,
+    pub issuer: Issuer,
     /// The client's id.
     pub client_id: String,
     /// File with its secret, for a confidential client.
@@ -284,6 +326,14 @@ pub enum Identity {
     },
 }
 
+impl Identity {
+    /// The token that a pod is given without asking.
+    #[must_use]
+    pub fn of_this_pod() -> Self {
+        Self::Kubernetes { audience: None, path: super::validate::POD_TOKEN.into() }
+    }
+}
+
 /// One profile: a source of tokens and the clusters that they may go to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
@@ -291,6 +341,8 @@ pub struct Profile {
     pub name: Name,
     /// The file it was read from; `status` names it.
     pub file: Option<PathBuf>,
+    /// Who named that file. A pin in a file that a flag named is perhaps the kubeconfig's words.
+    pub named_by: NamedBy,
     /// The clusters its tokens may go to; empty: the first one is remembered.
     pub clusters: Vec<ClusterPin>,
     /// Where its tokens come from.
@@ -328,6 +380,23 @@ pub enum SourceSettings {
 }
 
 impl SourceSettings {
+    /// The Vault that it names.
+    #[must_use]
+    pub fn vault(&self) -> Option<&Name> {
+        match self {
+            Self::VaultKubernetes(source) => source.vault.as_ref(),
+            Self::VaultKv(source) => source.vault.as_ref(),
+            Self::VaultIdentity(source) => source.vault.as_ref(),
+            Self::Oidc(_) | Self::TokenExchange(_) | Self::TokenRequest(_) => None,
+        }
+    }
+
+    /// Whether it speaks to a Vault at all.
+    #[must_use]
+    pub fn needs_vault(&self) -> bool {
+        matches!(self, Self::VaultKubernetes(_) | Self::VaultKv(_) | Self::VaultIdentity(_))
+    }
+
     /// The source's name in the settings.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -378,6 +447,17 @@ pub struct VaultKv {
     pub team: Option<String>,
 }
 
+impl VaultKv {
+    /// The path of the document: `{cluster}` and `{team}` stand for the fields. A request that was
+    /// resolved has a field for each that its path names.
+    #[must_use]
+    pub fn document_path(&self) -> String {
+        self.path
+            .replace("{cluster}", self.cluster.as_deref().unwrap_or_default())
+            .replace("{team}", self.team.as_deref().unwrap_or_default())
+    }
+}
+
 /// `vaultIdentity`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VaultIdentity {
@@ -402,7 +482,7 @@ pub struct TokenExchange {
     /// The service's host, for presets that derive the endpoint from it.
     pub host: Option<url::Url>,
     /// Issuer whose discovery names the endpoint.
-    pub issuer: Option<url::Url>,
+    pub issuer: Option<Issuer>,
     /// The endpoint itself.
     pub token_endpoint: Option<url::Url>,
     /// Whose token is exchanged.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use reqwest::NoProxy;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HOST, HeaderValue};
+use secrecy::ExposeSecret;
 use url::{Host, Url};
 
 use super::{HttpError, Request, error, tls};
@@ -46,11 +47,8 @@ impl Proxies {
         let exceptions = NoProxy::from_string(&exceptions);
         let mut all = Self::default();
         for (scheme, address) in [("https", &transport.https_proxy), ("http", &transport.http_proxy)] {
-            let Some(address) = address.as_deref().map(str::trim).filter(|address| !address.is_empty())
-            else {
-                continue;
-            };
-            let url = proxy_url(address)?;
+            let Some(address) = address else { continue };
+            let url = proxy_url(address.expose_secret())?;
             let made = if scheme == "https" {
                 reqwest::Proxy::https(url.clone())
             } else {
@@ -64,8 +62,8 @@ impl Proxies {
     }
 
     /// One proxy for everything.
-    pub(super) fn everything(proxy: &Url) -> Result<Self, HttpError> {
-        let url = proxy_url(proxy.as_str())?;
+    pub(super) fn everything(proxy: &str) -> Result<Self, HttpError> {
+        let url = proxy_url(proxy)?;
         let made = reqwest::Proxy::all(url.clone()).map_err(|_| not_a_proxy())?;
         let host = displayed(&url);
         Ok(Self { proxies: vec![made], displayed: HashMap::from([("https", host.clone()), ("http", host)]) })

@@ -55,7 +55,7 @@ pub(super) fn configure(
             builder = builder.tls_certs_only(roots);
         }
     }
-    let pair = tls.client_certificate.as_ref().or(transport.client_certificate.as_ref());
+    let pair = tls.client_certificate.as_ref();
     if let Some((certificate, key)) = pair {
         builder = builder.identity(read_identity(certificate, key)?);
     }

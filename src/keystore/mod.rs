@@ -1,19 +1,547 @@
-//! x
+//! Where the key rests that seals what is kept, and in which folders the sealed things go: the
+//! keyring of the system, the kernel's keyring, plain files on a tmpfs, or nowhere.
+//!
+//! It owns the order of these places and the reasons why a better one was not had. It never asks
+//! a person anything, and reads no environment but the one it is given.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::cache::file::Folder;
+use crate::cache::lock::{self, Acquired};
+use crate::config::Store;
+use crate::env::Env;
 use crate::error::{ExitCode, Explain};
 
-/// Placeholder until the module lands.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {}
+#[cfg(target_os = "linux")]
+mod kernel;
+#[cfg(target_os = "linux")]
+mod memory;
+mod system;
+
+/// Under which name the key is kept in every keyring; `VAULTTOKEN_KEYRING_SERVICE` overrides it,
+/// so that a test, or a second installation, has a key of its own. Otherwise a user has one key,
+/// whatever `HOME` is: the kernel counts keys per user, and sharing one tells nobody anything.
+const SERVICE: &str = "kubectl-vaulttoken";
+
+/// The key that seals entries. It has no `Debug`, and is wiped when it is dropped.
+pub struct SealingKey(Zeroizing<[u8; 32]>);
+
+impl SealingKey {
+    /// A key that somebody keeps.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The key itself: for the cipher and for keyrings, nobody else.
+    pub(crate) fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// A new key; `None` where the system has no randomness to give.
+    fn generate() -> Option<Self> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        SystemRandom::new().fill(&mut *bytes).ok()?;
+        Some(Self(bytes))
+    }
+
+    /// As keyrings keep it: Base64, as some take nothing but text.
+    fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(STANDARD.encode(self.expose()))
+    }
+
+    /// Reads what a keyring gave back: Base64, or the bytes themselves.
+    fn parse(secret: &[u8]) -> Option<Self> {
+        if let Ok(bytes) = <[u8; 32]>::try_from(secret) {
+            return Some(Self::from_bytes(bytes));
+        }
+        let bytes = Zeroizing::new(STANDARD.decode(secret.trim_ascii()).ok()?);
+        <[u8; 32]>::try_from(bytes.as_slice()).ok().map(Self::from_bytes)
+    }
+}
+
+/// How well what is kept is guarded. `status` shows these names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Tier {
+    /// Sealed; the key is in the keyring of the system.
+    Keyring,
+    /// Sealed; the key is in the kernel's keyring alone, and gone when the machine stops.
+    KernelKeyring,
+    /// Files that only their modes guard.
+    Plain,
+    /// Nothing is kept.
+    None,
+}
+
+/// Where secrets rest, for the length of one call.
+pub struct Place {
+    /// How well they are guarded.
+    pub tier: Tier,
+    /// The key that seals them, in the two sealed tiers.
+    pub key: Option<SealingKey>,
+    /// Folder of tokens and failures. Not created yet, in some cases.
+    pub cache_folder: Option<PathBuf>,
+    /// Folder beneath which sessions are kept (`sessions/`). Other state, which is no secret,
+    /// belongs in [`Env::state_folder`].
+    pub state_folder: Option<PathBuf>,
+    /// Why better tiers or folders were not had, best first; `status` and `doctor` say it.
+    pub reasons: Vec<String>,
+}
+
+impl Place {
+    /// The place that keeps nothing.
+    #[must_use]
+    pub fn nowhere(reasons: Vec<String>) -> Self {
+        Self { tier: Tier::None, key: None, cache_folder: None, state_folder: None, reasons }
+    }
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// `store: sealed`, and no keyring can be had.
+    #[error("`store: sealed` needs a keyring, and none can be used")]
+    NoKeyring {
+        /// What was tried and how it failed.
+        reasons: Vec<String>,
+    },
+    /// `store: sealed` or `store: plain` without any folder.
+    #[error("`store: {store}` needs a folder for what it keeps, and there is none")]
+    NoFolder {
+        /// The value of `store`.
+        store: &'static str,
+        /// What was tried and how it failed.
+        reasons: Vec<String>,
+    },
+}
 
 impl Explain for StoreError {
     fn exit_code(&self) -> ExitCode {
-        match *self {}
+        match self {
+            Self::NoKeyring { .. } | Self::NoFolder { .. } => ExitCode::NoStore,
+        }
     }
     fn why(&self) -> Option<String> {
-        match *self {}
+        match self {
+            Self::NoKeyring { reasons } | Self::NoFolder { reasons, .. } => Some(reasons.join("; ")),
+        }
     }
     fn hint(&self) -> Option<String> {
-        match *self {}
+        match self {
+            Self::NoKeyring { .. } => Some(
+                "unlock the keyring of this session, or allow less with `store: auto` in the settings file"
+                    .into(),
+            ),
+            Self::NoFolder { .. } => Some(
+                "set `HOME`, or `VAULTTOKEN_CACHE_DIR` and `VAULTTOKEN_STATE_DIR`, to folders of this user"
+                    .into(),
+            ),
+        }
+    }
+}
+
+/// The keyrings of this user.
+pub struct Keystore;
+
+impl Keystore {
+    /// Finds the place that `policy` asks for. Where the kernel's keyring has the key this takes
+    /// no lock, no thread and no D-Bus; a keyring of the system that does not answer costs
+    /// `patience` (two seconds are plenty), once.
+    pub fn open(policy: Store, env: &Env, patience: Duration) -> Result<Place, StoreError> {
+        match policy {
+            Store::Auto => Ok(Self::automatic(env, patience)),
+            Store::Sealed => {
+                let mut reasons = Vec::new();
+                let Some((tier, key)) = sealing_key(env, patience, &mut reasons) else {
+                    return Err(StoreError::NoKeyring { reasons });
+                };
+                let Some((cache_folder, state_folder)) = folders(env, &mut reasons) else {
+                    return Err(StoreError::NoFolder { store: "sealed", reasons });
+                };
+                Ok(Place { tier, key: Some(key), cache_folder, state_folder, reasons })
+            }
+            Store::Plain => {
+                let (cache_folder, state_folder) = (env.cache_folder(), env.state_folder());
+                if cache_folder.is_none() && state_folder.is_none() {
+                    return Err(StoreError::NoFolder { store: "plain", reasons: vec![NO_HOME.into()] });
+                }
+                Ok(Place { tier: Tier::Plain, key: None, cache_folder, state_folder, reasons: Vec::new() })
+            }
+            Store::None => Ok(Place::nowhere(Vec::new())),
+        }
+    }
+
+    /// What the keyring of the system says now, whatever the kernel's has: for `doctor`. `true`: it
+    /// has our key; `false`: it would take one.
+    pub fn ask_system(env: &Env, patience: Duration) -> Result<bool, String> {
+        system::read(service(env), env, patience).map(|key| key.is_some())
+    }
+
+    fn automatic(env: &Env, patience: Duration) -> Place {
+        let mut reasons = Vec::new();
+        if let Some((tier, key)) = sealing_key(env, patience, &mut reasons) {
+            return match folders(env, &mut reasons) {
+                Some((cache_folder, state_folder)) => {
+                    Place { tier, key: Some(key), cache_folder, state_folder, reasons }
+                }
+                None => Place::nowhere(reasons),
+            };
+        }
+        match in_memory(env, &mut reasons) {
+            Some(folder) => Place {
+                tier: Tier::Plain,
+                key: None,
+                cache_folder: Some(folder.clone()),
+                state_folder: Some(folder),
+                reasons,
+            },
+            None => Place::nowhere(reasons),
+        }
+    }
+}
+
+const NO_HOME: &str = "the environment names no home directory";
+
+/// Folders of cache and state.
+type Folders = (Option<PathBuf>, Option<PathBuf>);
+
+/// The folders for sealed things: the usual ones, or where those cannot be used (no home, a
+/// read-only file system) one in memory.
+fn folders(env: &Env, reasons: &mut Vec<String>) -> Option<Folders> {
+    let reason = match env.cache_folder().map(|path| Folder::create(&path)) {
+        Some(Ok(_)) => return Some((env.cache_folder(), env.state_folder())),
+        Some(Err(error)) => error.to_string(),
+        None => NO_HOME.into(),
+    };
+    reasons.push(format!("cache folder: {reason}"));
+    let folder = in_memory(env, reasons)?;
+    Some((Some(folder.clone()), Some(folder)))
+}
+
+#[cfg(target_os = "linux")]
+fn in_memory(env: &Env, reasons: &mut Vec<String>) -> Option<PathBuf> {
+    memory::folder(env).map_err(|why| reasons.extend(why.iter().map(|why| format!("memory: {why}")))).ok()
+}
+
+/// Only Linux is known to have folders in memory.
+#[cfg(not(target_os = "linux"))]
+fn in_memory(_env: &Env, _reasons: &mut Vec<String>) -> Option<PathBuf> {
+    None
+}
+
+fn service(env: &Env) -> &str {
+    env.filled("VAULTTOKEN_KEYRING_SERVICE").unwrap_or(SERVICE)
+}
+
+/// The key: the kernel's copy, else that of the system's keyring, else one in the kernel alone.
+#[cfg(target_os = "linux")]
+fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Option<(Tier, SealingKey)> {
+    use kernel::Origin;
+
+    let name = service(env);
+    let kept = |found: Option<(Origin, SealingKey)>| {
+        found.map(|(origin, key)| match origin {
+            Origin::System => (Tier::Keyring, key),
+            Origin::Alone => (Tier::KernelKeyring, key),
+        })
+    };
+    let in_kernel = kernel::read(name);
+    let kernel_refuses = in_kernel.as_ref().err().map(|why| format!("kernel keyring: {why}"));
+    if let Some(found) = kept(in_kernel.ok().flatten()) {
+        if found.0 == Tier::KernelKeyring {
+            reasons.push("system keyring: it could not be used when the key was made".into());
+        }
+        return Some(found);
+    }
+    match from_system(name, env, patience) {
+        Ok(key) => {
+            // Without the copy every call asks the system's keyring: slower, not worse.
+            let copied = match kernel_refuses {
+                Some(why) => Err(why),
+                None => {
+                    kernel::write(name, Origin::System, &key).map_err(|why| format!("kernel keyring: {why}"))
+                }
+            };
+            reasons.extend(copied.err());
+            return Some((Tier::Keyring, key));
+        }
+        Err(why) => reasons.push(format!("system keyring: {why}")),
+    }
+    if let Some(why) = kernel_refuses {
+        reasons.push(why);
+        return None;
+    }
+    let _lock = creation_lock(env, patience);
+    let created = kernel::read(name).and_then(|found| {
+        if found.is_some() {
+            return Ok(found);
+        }
+        let key = SealingKey::generate().ok_or("the system has no randomness to give")?;
+        kernel::write(name, Origin::Alone, &key)?;
+        // Another home's process may have been quicker without our lock: the kernel decides.
+        kernel::read(name)
+    });
+    match created {
+        Ok(Some(found)) => kept(Some(found)),
+        Ok(None) => {
+            reasons.push("kernel keyring: it did not keep the key".into());
+            None
+        }
+        Err(why) => {
+            reasons.push(format!("kernel keyring: {why}"));
+            None
+        }
+    }
+}
+
+/// The key: that of the system's keyring.
+#[cfg(not(target_os = "linux"))]
+fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Option<(Tier, SealingKey)> {
+    match from_system(service(env), env, patience) {
+        Ok(key) => Some((Tier::Keyring, key)),
+        Err(why) => {
+            reasons.push(format!("system keyring: {why}"));
+            None
+        }
+    }
+}
+
+fn from_system(name: &str, env: &Env, patience: Duration) -> Result<SealingKey, String> {
+    if let Some(key) = system::read(name, env, patience)? {
+        return Ok(key);
+    }
+    let _lock = creation_lock(env, patience);
+    system::create(name, env, patience)
+}
+
+/// Held while a key is created, so that two processes do not seal with two keys. Where it cannot
+/// be had, the worst is that one of them wrote an entry that nobody can open.
+fn creation_lock(env: &Env, patience: Duration) -> Option<lock::Guard> {
+    let folder = Folder::create(&env.cache_folder().or_else(|| env.state_folder())?).ok()?;
+    match lock::acquire(&folder, "keystore.lock", patience, &mut || {}) {
+        Acquired::Guard(guard) => Some(guard),
+        Acquired::Busy | Acquired::Unsupported(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// An environment with a home of its own and a key of its own, and without a session bus.
+    struct Home {
+        folder: TempDir,
+        service: String,
+    }
+
+    impl Home {
+        fn new(test: &str) -> Self {
+            let service = format!("vaulttoken-test-{}-{test}", std::process::id());
+            Self { folder: TempDir::new().unwrap(), service }
+        }
+
+        fn env(&self, further: &[(&str, &str)]) -> Env {
+            let home = self.folder.path().to_str().unwrap();
+            let own = [("HOME", home), ("VAULTTOKEN_KEYRING_SERVICE", &self.service)];
+            Env::of(own.iter().chain(further).map(|(name, value)| ((*name).into(), (*value).into())))
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    impl Drop for Home {
+        fn drop(&mut self) {
+            kernel::remove(&self.service);
+        }
+    }
+
+    fn open(policy: Store, env: &Env) -> Place {
+        Keystore::open(policy, env, PATIENCE).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn refusal(policy: Store, env: &Env) -> StoreError {
+        let Err(error) = Keystore::open(policy, env, PATIENCE) else { panic!("there is a place") };
+        error
+    }
+
+    #[test]
+    fn the_names_that_status_shows() {
+        let names = [Tier::Keyring, Tier::KernelKeyring, Tier::Plain, Tier::None];
+        assert_eq!(serde_json::to_string(&names).unwrap(), r#"["keyring","kernelKeyring","plain","none"]"#);
+    }
+
+    #[test]
+    fn what_a_person_reads_when_there_is_no_place() {
+        let reasons = vec!["system keyring: it is locked".to_owned(), "kernel keyring: not permitted".into()];
+        let error = StoreError::NoKeyring { reasons: reasons.clone() };
+        assert_eq!(error.to_string(), "`store: sealed` needs a keyring, and none can be used");
+        assert_eq!(error.why().unwrap(), "system keyring: it is locked; kernel keyring: not permitted");
+        assert_eq!(
+            error.hint().unwrap(),
+            "unlock the keyring of this session, or allow less with `store: auto` in the settings file"
+        );
+        assert_eq!(error.exit_code(), ExitCode::NoStore);
+        let error = StoreError::NoFolder { store: "plain", reasons };
+        assert_eq!(error.to_string(), "`store: plain` needs a folder for what it keeps, and there is none");
+        assert_eq!(
+            error.hint().unwrap(),
+            "set `HOME`, or `VAULTTOKEN_CACHE_DIR` and `VAULTTOKEN_STATE_DIR`, to folders of this user"
+        );
+        assert_eq!(error.exit_code(), ExitCode::NoStore);
+    }
+
+    #[test]
+    fn a_key_is_read_as_text_or_bytes_and_nothing_else() {
+        let key = SealingKey::from_bytes([200; 32]);
+        let text = key.to_text();
+        let read = |secret: &[u8]| SealingKey::parse(secret).map(|key| *key.expose());
+        assert_eq!(read(text.as_bytes()), Some([200; 32]));
+        assert_eq!(read(format!(" {}\n", text.as_str()).as_bytes()), Some([200; 32]));
+        assert_eq!(read(&[200; 32]), Some([200; 32]));
+        for other in [&b""[..], b"c2hvcnQ=", b"not base64 at all", &[200; 31], &[200; 33], &[b'A'; 88]] {
+            assert_eq!(read(other), None);
+        }
+        assert_ne!(SealingKey::generate().unwrap().expose(), SealingKey::generate().unwrap().expose());
+    }
+
+    #[test]
+    fn plain_is_the_usual_folders_wherever_they_are() {
+        let home = Home::new("plain");
+        let place = open(Store::Plain, &home.env(&[("VAULTTOKEN_CACHE_DIR", "/some/cache")]));
+        assert_eq!(place.tier, Tier::Plain);
+        assert!(place.key.is_none() && place.reasons.is_empty());
+        assert_eq!(place.cache_folder.unwrap(), PathBuf::from("/some/cache"));
+        assert_eq!(place.state_folder.unwrap(), home.folder.path().join(".local/state/vaulttoken"));
+        let error = refusal(Store::Plain, &Env::of([]));
+        assert_eq!(error.why().unwrap(), "the environment names no home directory");
+        assert!(matches!(error, StoreError::NoFolder { store: "plain", .. }));
+    }
+
+    #[test]
+    fn none_keeps_nothing() {
+        let home = Home::new("none");
+        let place = open(Store::None, &home.env(&[]));
+        assert_eq!(place.tier, Tier::None);
+        assert!(place.key.is_none() && place.cache_folder.is_none() && place.state_folder.is_none());
+        assert_eq!(std::fs::read_dir(home.folder.path()).unwrap().count(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    mod on_linux {
+        use super::*;
+
+        const NO_BUS: &str = "system keyring: there is no session bus";
+
+        /// Whether this machine (or container) lets us use the kernel's keyring. Where it does not,
+        /// the tests check what is promised then.
+        fn kernel_refuses() -> Option<String> {
+            kernel::read("vaulttoken-test-none").err().map(|why| format!("kernel keyring: {why}"))
+        }
+
+        /// Without a kernel keyring, what is in memory lies here, not where others look.
+        fn memory() -> TempDir {
+            TempDir::with_prefix_in("vaulttoken-test-", "/dev/shm").unwrap()
+        }
+
+        #[test]
+        fn without_a_session_bus_the_kernel_keeps_the_key_and_the_next_call_finds_it() {
+            let (home, memory) = (Home::new("kernel"), memory());
+            let env = home.env(&[("XDG_RUNTIME_DIR", memory.path().to_str().unwrap())]);
+            let first = open(Store::Auto, &env);
+            if let Some(why) = kernel_refuses() {
+                assert_eq!(first.reasons, [NO_BUS.to_owned(), why]);
+                assert_eq!(first.tier, Tier::Plain);
+                assert_eq!(first.cache_folder, Some(memory.path().join("vaulttoken")));
+                assert_eq!(first.state_folder, first.cache_folder);
+                return;
+            }
+            assert_eq!(first.reasons, [NO_BUS]);
+            assert_eq!(Keystore::ask_system(&env, PATIENCE), Err("there is no session bus".into()));
+            assert_eq!(first.cache_folder, Some(home.folder.path().join(".cache/vaulttoken")));
+            assert_eq!(first.state_folder, Some(home.folder.path().join(".local/state/vaulttoken")));
+            for policy in [Store::Auto, Store::Sealed] {
+                let next = open(policy, &env);
+                assert_eq!(next.reasons, ["system keyring: it could not be used when the key was made"]);
+                assert_eq!((first.tier, next.tier), (Tier::KernelKeyring, Tier::KernelKeyring));
+                assert_eq!(next.key.unwrap().expose(), first.key.as_ref().unwrap().expose());
+            }
+            let service = &home.service;
+            kernel::write(service, kernel::Origin::System, first.key.as_ref().unwrap()).unwrap();
+            let copied = open(Store::Auto, &env);
+            assert_eq!(copied.tier, Tier::Keyring, "a copy says where it comes from");
+            assert!(copied.reasons.is_empty());
+        }
+
+        #[test]
+        fn many_at_once_end_with_one_key() {
+            let home = Home::new("many");
+            if kernel_refuses().is_some() {
+                assert!(matches!(refusal(Store::Sealed, &home.env(&[])), StoreError::NoKeyring { .. }));
+                return;
+            }
+            let keys: Vec<[u8; 32]> = std::thread::scope(|scope| {
+                let opened: Vec<_> = (0..8)
+                    .map(|_| scope.spawn(|| *open(Store::Auto, &home.env(&[])).key.unwrap().expose()))
+                    .collect();
+                opened.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(keys.iter().all(|key| *key == keys[0]));
+        }
+
+        #[test]
+        fn without_any_keyring_plain_files_in_memory_or_a_refusal() {
+            let (home, memory) = (Home::new("memory"), memory());
+            // A name that the kernel cannot take stands for a kernel that refuses.
+            let no_keyring = "x".repeat(5_000);
+            let env = home.env(&[
+                ("XDG_RUNTIME_DIR", memory.path().to_str().unwrap()),
+                ("VAULTTOKEN_KEYRING_SERVICE", &no_keyring),
+            ]);
+            let place = open(Store::Auto, &env);
+            assert_eq!(place.tier, Tier::Plain);
+            assert!(place.key.is_none());
+            assert_eq!(place.reasons.len(), 2, "{:?}", place.reasons);
+            assert_eq!(place.reasons[0], NO_BUS);
+            assert!(place.reasons[1].starts_with("kernel keyring: "));
+            assert_eq!(place.cache_folder, Some(memory.path().join("vaulttoken")));
+            assert_eq!(place.state_folder, place.cache_folder);
+            assert!(!home.folder.path().join(".cache/vaulttoken").exists());
+
+            let error = refusal(Store::Sealed, &env);
+            assert!(matches!(&error, StoreError::NoKeyring { reasons } if *reasons == place.reasons));
+        }
+
+        #[test]
+        fn a_home_that_cannot_be_written_is_replaced_by_memory_but_stays_sealed() {
+            let (home, memory) = (Home::new("read-only"), memory());
+            let cache = home.folder.path().join("cache");
+            std::fs::write(&cache, "").unwrap();
+            let env = home.env(&[
+                ("XDG_RUNTIME_DIR", memory.path().to_str().unwrap()),
+                ("VAULTTOKEN_CACHE_DIR", cache.to_str().unwrap()),
+            ]);
+            if kernel_refuses().is_some() {
+                return assert_eq!(open(Store::Auto, &env).tier, Tier::Plain);
+            }
+            for policy in [Store::Auto, Store::Sealed] {
+                let place = open(policy, &env);
+                assert_eq!(place.tier, Tier::KernelKeyring);
+                assert_eq!(place.cache_folder, Some(memory.path().join("vaulttoken")));
+                assert_eq!(
+                    place.reasons.last().unwrap(),
+                    &format!("cache folder: `{}` is not a folder, or is a link", cache.display())
+                );
+            }
+        }
     }
 }

@@ -1,19 +1,171 @@
-//! x
+//! Where cluster tokens come from: a closed set of sources, made from the settings.
+//!
+//! A source asks its issuer once and says what it got, until when it is usable, and who refused it
+//! otherwise. It never touches the cache, standard output or the environment, and keeps nothing.
 
-use crate::error::{ExitCode, Explain};
+mod ask;
+mod cluster;
+mod error;
+pub(crate) mod field;
+pub mod vault_identity;
+pub mod vault_kubernetes;
+pub mod vault_kv;
 
-/// Placeholder until the module lands.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {}
+#[cfg(test)]
+pub(crate) mod script;
 
-impl Explain for SourceError {
-    fn exit_code(&self) -> ExitCode {
-        match *self {}
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use ask::Ask;
+pub use cluster::{Asking, Comparison, DocumentCluster};
+pub use error::SourceError;
+
+use crate::config::{self, Name, SourceSettings};
+use crate::error::Error;
+use crate::token::{Flaw, Lease, Minted, Timestamp, Token};
+use crate::vault::{Revocation, Vault};
+
+/// A source of tokens.
+pub enum Source {
+    /// The Kubernetes secrets engine.
+    VaultKubernetes(Arc<Vault>, config::VaultKubernetes),
+    /// A token document in KV.
+    VaultKv(Arc<Vault>, config::VaultKv),
+    /// An identity token that the API server trusts.
+    VaultIdentity(Arc<Vault>, config::VaultIdentity),
+}
+
+/// What a source gave.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The token with its times.
+    pub token: Token,
+    /// What the server, or we, have to say about it; for a verbose caller.
+    pub warnings: Vec<String>,
+    /// The cluster that a token document names.
+    pub document: Option<DocumentCluster>,
+}
+
+impl Source {
+    /// The source of these settings. `vault` makes the client of the Vault that they name (`None`:
+    /// the environment's); it is called once, and only for sources that need one.
+    ///
+    /// # Errors
+    /// [`SourceError::NotInThisVersion`], or what `vault` fails with.
+    pub fn new(
+        settings: &SourceSettings,
+        vault: impl FnOnce(Option<&Name>) -> Result<Arc<Vault>, Error>,
+    ) -> Result<Self, Error> {
+        match settings {
+            SourceSettings::VaultKubernetes(settings) => {
+                Ok(Self::VaultKubernetes(vault(settings.vault.as_ref())?, settings.clone()))
+            }
+            SourceSettings::VaultKv(settings) => {
+                Ok(Self::VaultKv(vault(settings.vault.as_ref())?, settings.clone()))
+            }
+            SourceSettings::VaultIdentity(settings) => {
+                Ok(Self::VaultIdentity(vault(settings.vault.as_ref())?, settings.clone()))
+            }
+            SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => {
+                Err(SourceError::NotInThisVersion { kind: settings.name() }.into())
+            }
+        }
     }
-    fn why(&self) -> Option<String> {
-        match *self {}
+
+    /// Asks for a token, once. `asking` is the cluster it is for, with which a document is compared.
+    ///
+    /// # Errors
+    /// [`Error::Vault`] where Vault refuses or cannot be reached, [`Error::Source`] where its engine
+    /// does, or what came is no token for this cluster.
+    pub async fn mint(&self, asking: &Asking, clock: fn() -> Timestamp) -> Result<Fetched, Error> {
+        match self {
+            Self::VaultKubernetes(vault, settings) => {
+                let minted = vault_kubernetes::mint(vault.as_ref(), settings, clock).await?;
+                let path = format!("{}/creds/{}", settings.mount, settings.role);
+                Ok(fetched(vault.origin(), &path, minted, None, clock())?)
+            }
+            Self::VaultKv(vault, settings) => document(vault.as_ref(), settings, asking, clock).await,
+            Self::VaultIdentity(vault, settings) => {
+                let minted = vault_identity::mint(vault.as_ref(), &settings.role, clock).await?;
+                let path = format!("identity/oidc/token/{}", settings.role);
+                Ok(fetched(vault.origin(), &path, minted, None, clock())?)
+            }
+        }
     }
-    fn hint(&self) -> Option<String> {
-        match *self {}
+
+    /// Revokes the lease of a token. What that means for the token is [`Lease::ends_token`].
+    ///
+    /// # Errors
+    /// [`Error::Vault`] where Vault cannot be asked.
+    pub async fn revoke(&self, lease: &Lease) -> Result<Revocation, Error> {
+        match self {
+            Self::VaultKubernetes(vault, _) => Ok(vault.revoke_lease(&lease.id).await?),
+            Self::VaultKv(..) | Self::VaultIdentity(..) => Ok(Revocation::Nothing),
+        }
     }
 }
+
+/// A token document, whose token may be dead already.
+async fn document<V: Ask>(
+    vault: &V,
+    settings: &config::VaultKv,
+    asking: &Asking,
+    clock: fn() -> Timestamp,
+) -> Result<Fetched, Error> {
+    let vault_kv::Document { minted, cluster, place } =
+        vault_kv::read(vault, settings, asking, clock).await?;
+    fetched(vault.origin(), place.path(), minted, Some(cluster), clock()).map_err(|error| match error {
+        SourceError::UnusableToken { flaw: Flaw::Dead(at), .. } => place.late(at).into(),
+        other => other.into(),
+    })
+}
+
+fn fetched(
+    vault: &str,
+    path: &str,
+    mut minted: Minted,
+    document: Option<DocumentCluster>,
+    now: Timestamp,
+) -> Result<Fetched, SourceError> {
+    let warnings = std::mem::take(&mut minted.warnings);
+    let token = Token::new(minted, now).map_err(|flaw| SourceError::UnusableToken {
+        vault: vault.to_owned(),
+        path: path.to_owned(),
+        flaw,
+    })?;
+    Ok(Fetched { token, warnings, document })
+}
+
+/// `start` and so many seconds; the end of time where there is none.
+fn after(start: Timestamp, seconds: u64) -> Timestamp {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(TimeDelta::try_seconds)
+        .and_then(|lifetime| start.checked_add_signed(lifetime))
+        .unwrap_or(Timestamp::MAX_UTC)
+}
+
+/// A word of a command that a hint offers for pasting.
+///
+/// Security: names may be a kubeconfig's; none may end the word and begin a command.
+fn shell_word(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
+    }
+}
+
+/// The server's messages as one line.
+fn words(messages: &[String]) -> Option<String> {
+    let text = crate::error::printable(&messages.join("; "));
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "snapbox writes them so")]
+mod tests;

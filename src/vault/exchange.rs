@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -99,7 +99,8 @@ impl Exchange {
         let proxied_in_clear = transport
             .vault_proxy
             .as_ref()
-            .is_some_and(|proxy| proxy.scheme() == "http" && !is_loopback(proxy));
+            .and_then(|proxy| Url::parse(proxy.expose_secret()).ok())
+            .is_some_and(|proxy| proxy.scheme() == "http" && !is_loopback(&proxy));
         // Security: who listens on the wire would have password and token.
         if socket.is_none() && base.scheme() == "http" && (!is_loopback(&base) || proxied_in_clear) {
             return Err(VaultError::Cleartext { vault: shown });

@@ -1,0 +1,29 @@
+# What people and CI run. `make test` is the whole suite against real servers; `make tools` fetches them.
+
+.PHONY: build demo dist fmt lint test tools
+
+build:
+	cargo build --release --locked
+
+# Installs what the tests start, once per machine; a second where all is there.
+tools:
+	tests/rig/tools
+
+test: tools
+	cargo test --locked
+
+# The krew archive of this machine in dist/, and its checksum in the manifest.
+dist:
+	krew-manifest/dist --out dist
+	cp dist/vaulttoken.yaml krew-manifest/vaulttoken.yaml
+
+demo: tools build
+	cargo run --quiet --locked --example demo
+
+fmt:
+	cargo fmt
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps

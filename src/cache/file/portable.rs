@@ -1,0 +1,186 @@
+//! Folders and files where modes and owners do not tell who wrote a file. On Windows a person's
+//! profile folder is closed to other users by the access list that it hands down; nothing more is
+//! checked here than that an entry is a regular file of sensible size.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use zeroize::Zeroizing;
+
+use super::{FolderError, LARGEST, TEMPORARY, temporary_name, too_large};
+use crate::token::Timestamp;
+
+/// A folder of this user.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder that exists.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        match fs::symlink_metadata(path) {
+            Ok(status) if status.is_dir() => Ok(Self { path: path.into() }),
+            Ok(_) => Err(FolderError::NotAFolder { path: path.into() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(FolderError::Absent { path: path.into() })
+            }
+            Err(source) => Err(FolderError::Refused { path: path.into(), source }),
+        }
+    }
+
+    /// Opens a folder, and creates it and what is missing above it.
+    pub fn create(path: &Path) -> Result<Self, FolderError> {
+        match Self::open(path) {
+            Err(FolderError::Absent { .. }) => {}
+            other => return other,
+        }
+        fs::create_dir_all(path).map_err(|source| FolderError::Refused { path: path.into(), source })?;
+        Self::open(path)
+    }
+
+    /// Its path, for messages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The content of a file, or `None` where there is none that can be an entry.
+    #[must_use]
+    pub fn read(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let path = self.path.join(name);
+        // Opening what is no regular file may block or have effects, so look before.
+        if !fs::symlink_metadata(&path).ok()?.is_file() {
+            return None;
+        }
+        let mut file = File::open(&path).ok()?;
+        let size = usize::try_from(file.metadata().ok()?.len()).ok().filter(|size| *size <= LARGEST)?;
+        let mut content = Zeroizing::new(vec![0; size]);
+        file.read_exact(&mut content).ok()?;
+        Some(content)
+    }
+
+    /// Puts a file in the place of whatever has this name, whole or not at all. Returns when that
+    /// was, by the file system's clock.
+    pub fn replace(&self, name: &str, content: &[u8], _durable: bool) -> io::Result<Timestamp> {
+        if content.len() > LARGEST {
+            return Err(too_large(content.len()));
+        }
+        let temporary = self.path.join(temporary_name()?);
+        let written = write(&temporary, content).and_then(|written_at| {
+            fs::rename(&temporary, self.path.join(name))?;
+            Ok(written_at)
+        });
+        if written.is_err() {
+            // Whatever failed, it is told below; a file that stays is swept later.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    /// Removes a file; `false` where there was none.
+    pub fn remove(&self, name: &str) -> io::Result<bool> {
+        match fs::remove_file(self.path.join(name)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names of everything in it that is Unicode, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.path) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Removes temporary files that were last changed longer ago than `age`; `now` is a moment of
+    /// the file system's clock.
+    pub fn sweep(&self, now: Timestamp, age: TimeDelta) {
+        for name in self.names().iter().filter(|name| name.starts_with('.') && name.ends_with(TEMPORARY)) {
+            let path = self.path.join(name);
+            let Ok(changed) = fs::symlink_metadata(&path).and_then(|status| status.modified()) else {
+                continue;
+            };
+            if now - DateTime::<Utc>::from(changed) > age {
+                // Another process may have swept it meanwhile.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Opens a file to lock it, and creates it if need be.
+    pub(in crate::cache) fn open_to_lock(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.path.join(name))
+    }
+
+    /// Whether this name still stands for this open file: an open file cannot be removed here.
+    #[expect(clippy::unused_self, reason = "the same face as on Unix")]
+    pub(in crate::cache) fn is_still(&self, _name: &str, _file: &File) -> bool {
+        true
+    }
+
+    /// Locks are tried on every file system.
+    #[expect(clippy::unused_self, reason = "the same face as on Unix")]
+    pub(in crate::cache) fn is_remote(&self) -> bool {
+        false
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<Timestamp> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    Ok(DateTime::from(file.metadata()?.modified()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn files_are_replaced_read_and_removed() {
+        let outer = TempDir::new().unwrap();
+        let path = outer.path().join("a/b");
+        assert!(matches!(Folder::open(&path), Err(FolderError::Absent { .. })));
+        let folder = Folder::create(&path).unwrap();
+        assert_eq!(folder.path(), path);
+        folder.replace("entry", b"one", true).unwrap();
+        folder.replace("entry", b"two", false).unwrap();
+        assert_eq!(folder.read("entry").unwrap().as_slice(), b"two");
+        assert_eq!(folder.names(), ["entry"]);
+        assert!(folder.remove("entry").unwrap());
+        assert!(!folder.remove("entry").unwrap());
+        assert!(folder.read("entry").is_none());
+        let file = folder.open_to_lock("lock").unwrap();
+        assert!(folder.is_still("lock", &file) && !folder.is_remote());
+    }
+
+    #[test]
+    fn folders_files_of_any_size_and_leftovers() {
+        let outer = TempDir::new().unwrap();
+        let folder = Folder::create(outer.path()).unwrap();
+        fs::create_dir(outer.path().join("entry")).unwrap();
+        assert!(folder.read("entry").is_none());
+        folder.replace("entry", b"x", false).unwrap_err();
+        assert_eq!(folder.names(), ["entry"]);
+        folder.replace("large", &vec![0; LARGEST + 1], false).unwrap_err();
+        fs::write(outer.path().join("large"), vec![0; LARGEST + 1]).unwrap();
+        assert!(folder.read("large").is_none());
+        assert!(matches!(Folder::create(&outer.path().join("large")), Err(FolderError::NotAFolder { .. })));
+
+        let temporary = outer.path().join(temporary_name().unwrap());
+        let born = write(&temporary, b"half").unwrap();
+        folder.sweep(born + TimeDelta::minutes(4), TimeDelta::minutes(5));
+        assert!(temporary.exists());
+        folder.sweep(born + TimeDelta::minutes(6), TimeDelta::minutes(5));
+        assert!(!temporary.exists());
+    }
+}

@@ -1,0 +1,116 @@
+//! Sealed things of one kind in one folder: the form of [`seal`](super::seal) in the files of
+//! [`file`](super::file), under the names of [`key`](super::key). It knows no content.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use zeroize::Zeroizing;
+
+use super::file::{Folder, FolderError};
+use super::lock::{self, Acquired};
+use super::seal::{Kind, Seal};
+use super::{CacheError, CacheKey};
+use crate::keystore::Place;
+
+/// A writer that has not renamed its file after so long is dead.
+const WRITERS_LIFE: TimeDelta = TimeDelta::minutes(5);
+
+/// Where things of one kind are kept.
+pub(super) struct Shelf {
+    place: Arc<Place>,
+    /// `None`: nothing is kept.
+    folder: Option<PathBuf>,
+    kind: Kind,
+    /// Whether what is kept must survive a crash of the machine right after.
+    durable: bool,
+}
+
+impl Shelf {
+    pub(super) fn new(place: Arc<Place>, folder: Option<PathBuf>, kind: Kind, durable: bool) -> Self {
+        Self { place, folder, kind, durable }
+    }
+
+    fn seal(&self) -> Option<Seal<'_>> {
+        Seal::of(self.place.tier, self.place.key.as_ref())
+    }
+
+    fn ending(&self) -> &'static str {
+        match self.kind {
+            Kind::Token => ".token",
+            Kind::Failure => ".failure",
+            Kind::Session => ".session",
+        }
+    }
+
+    fn file_name(&self, key: &CacheKey) -> String {
+        format!("{key}{}", self.ending())
+    }
+
+    /// The content under this name, if there is some that opens.
+    pub(super) fn load(&self, key: &CacheKey) -> Option<Zeroizing<Vec<u8>>> {
+        let seal = self.seal()?;
+        // A folder is opened for each use: it may be removed at any time.
+        let folder = Folder::open(self.folder.as_deref()?).ok()?;
+        seal.open(self.kind, key, folder.read(&self.file_name(key))?)
+    }
+
+    /// Puts content under this name; nothing where nothing is kept.
+    pub(super) fn store(&self, key: &CacheKey, content: &[u8]) -> Result<(), CacheError> {
+        let (Some(seal), Some(folder)) = (self.seal(), &self.folder) else { return Ok(()) };
+        let file = seal.close(self.kind, key, content).ok_or(CacheError::NoRandomness)?;
+        let folder = Folder::create(folder)?;
+        let name = self.file_name(key);
+        match folder.replace(&name, &file, self.durable) {
+            Ok(now) => {
+                folder.sweep(now, WRITERS_LIFE);
+                Ok(())
+            }
+            Err(source) => Err(CacheError::NotWritten { path: folder.path().join(name), source }),
+        }
+    }
+
+    /// Removes what is under this name, whether it opens or not; `false` where there was nothing.
+    pub(super) fn remove(&self, key: &CacheKey) -> Result<bool, CacheError> {
+        let Some(folder) = &self.folder else { return Ok(false) };
+        let folder = match Folder::open(folder) {
+            Err(FolderError::Absent { .. }) => return Ok(false),
+            other => other?,
+        };
+        let name = self.file_name(key);
+        folder
+            .remove(&name)
+            .map_err(|source| CacheError::NotRemoved { path: folder.path().join(name), source })
+    }
+
+    /// The names of all that is there, whether it opens or not.
+    pub(super) fn keys(&self) -> Vec<CacheKey> {
+        let Some(Ok(folder)) = self.folder.as_deref().map(Folder::open) else { return Vec::new() };
+        let names = folder.names();
+        names.iter().filter_map(|name| CacheKey::from_hex(name.strip_suffix(self.ending())?)).collect()
+    }
+
+    /// Takes the lock of this name.
+    pub(super) fn lock(&self, key: &CacheKey, wait: Duration, waiting: &mut dyn FnMut()) -> Acquired {
+        let (Some(_), Some(folder)) = (self.seal(), &self.folder) else {
+            return Acquired::Unsupported("nothing is kept here".into());
+        };
+        match Folder::create(folder) {
+            Ok(folder) => lock::acquire(&folder, &format!("{key}.lock"), wait, waiting),
+            Err(error) => Acquired::Unsupported(error.to_string()),
+        }
+    }
+}
+
+impl From<FolderError> for CacheError {
+    fn from(error: FolderError) -> Self {
+        Self::Folder(error)
+    }
+}
+
+/// What could not be turned into its form, which no caller can bring about.
+pub(super) fn not_encoded() -> CacheError {
+    CacheError::NotWritten { path: PathBuf::new(), source: io::Error::other("it has no written form") }
+}

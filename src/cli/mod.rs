@@ -1,0 +1,226 @@
+//! The command line: flags in, a request out to the module that does the work, text back.
+//!
+//! One file per command. Nothing here opens a connection or knows a wire format; the clock and the
+//! environment are read here once and handed down.
+
+mod get_token;
+mod login;
+mod logout;
+mod output;
+mod profiles;
+mod refresh;
+mod status;
+mod token;
+mod trust;
+mod version;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::broker::Wish;
+use crate::cluster::Cluster;
+use crate::config::{Kubeconfig, KubeconfigFiles, SettingsError, parse_duration};
+use crate::desk::Order;
+use crate::env::Env;
+use crate::error::{Calling, Error, ExitCode};
+use crate::exec::ExecError;
+use crate::issue::{Asker, Conditions};
+use crate::token::Timestamp;
+use crate::trust::TrustError;
+
+/// Short-lived cluster tokens from Vault or OpenBao for kubectl.
+#[derive(Debug, Parser)]
+#[command(arg_required_else_help = true, disable_version_flag = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print one ExecCredential for a client (the exec credential provider)
+    GetToken(get_token::Flags),
+    /// Log in and fetch the first token
+    Login(login::Flags),
+    /// Revoke what can be revoked and remove what is kept here
+    Logout(logout::Flags),
+    /// Show what is kept and how long it lives, without using the network
+    Status(status::Flags),
+    /// Fetch a new token now
+    Refresh(refresh::Flags),
+    /// Print the bare token for other programs
+    Token(token::Flags),
+    /// Let a profile's tokens go to one more cluster
+    Trust(trust::Flags),
+    /// Show the version and how it was built
+    Version(version::Flags),
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+struct Common {
+    /// Settings file, instead of the usual place
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Profile of the settings file
+    #[arg(short, long, global = true, value_name = "NAME")]
+    profile: Option<String>,
+    /// Namespace in the cluster for which a token is asked
+    #[arg(short, long, global = true, value_name = "NAME")]
+    namespace: Option<String>,
+    /// kubeconfig file, instead of $KUBECONFIG or the usual place
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+    /// Longest use of the network, such as 30s
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "20s")]
+    timeout: Duration,
+    /// Say more on standard error; repeat for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+/// What each command is given besides its flags.
+pub(crate) struct Context {
+    /// The environment as it stands; `Env::own` for what is the person's own.
+    pub(crate) env: Env,
+    /// The form in which we were called.
+    pub(crate) calling: Calling,
+    /// `--config`.
+    pub(crate) config: Option<PathBuf>,
+    /// `--profile`.
+    pub(crate) profile: Option<String>,
+    /// `--namespace`.
+    pub(crate) namespace: Option<String>,
+    /// `--kubeconfig`.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// `--context`.
+    pub(crate) context: Option<String>,
+    /// `--timeout`.
+    pub(crate) timeout: Duration,
+    /// How often `-v` was given.
+    pub(crate) verbose: u8,
+    /// The clock.
+    pub(crate) clock: fn() -> Timestamp,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Runs one command: the whole program but for the process itself.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>, env: Env, clock: fn() -> Timestamp) -> u8 {
+    let program = called_as(&env);
+    let calling = Calling { program: program.to_owned(), profile: None };
+    let line = match parse(arguments, program) {
+        Ok(line) => line,
+        Err(error) => return output::usage(&error),
+    };
+    let CommandLine { command, common } = line;
+    let Common { config, profile, namespace, kubeconfig, context, timeout, verbose } = common;
+    let mut context =
+        Context { env, calling, config, profile, namespace, kubeconfig, context, timeout, verbose, clock };
+    let ended = match command.for_persons(&context.env) {
+        Err(error) => Err(Error::from(error)),
+        Ok(()) => match command {
+            Command::GetToken(flags) => get_token::run(flags, &mut context),
+            Command::Login(flags) => login::run(flags, &mut context),
+            Command::Logout(flags) => logout::run(flags, &mut context),
+            Command::Status(flags) => status::run(flags, &mut context),
+            Command::Refresh(flags) => refresh::run(flags, &mut context),
+            Command::Token(flags) => token::run(flags, &mut context),
+            Command::Trust(flags) => trust::run(flags, &mut context),
+            Command::Version(flags) => version::run(&flags),
+        },
+    };
+    match ended {
+        Ok(code) => code as u8,
+        Err(error) => {
+            output::error_text(&error.report(&context.calling));
+            error.exit_code() as u8
+        }
+    }
+}
+
+impl Command {
+    /// Security: a kubeconfig names the program's arguments, and all but `get-token` act in a
+    /// person's name: `login` and `trust` would accept new places for secrets. `exec.env` cannot
+    /// unset `KUBERNETES_EXEC_INFO`, so its presence is a sign that a client runs us.
+    fn for_persons(&self, env: &Env) -> Result<(), ExecError> {
+        let name = match self {
+            Self::GetToken(_) | Self::Version(_) => return Ok(()),
+            Self::Login(_) => "login",
+            Self::Logout(_) => "logout",
+            Self::Status(_) => "status",
+            Self::Refresh(_) => "refresh",
+            Self::Token(_) => "token",
+            Self::Trust(_) => "trust",
+        };
+        if env.get("KUBERNETES_EXEC_INFO").is_some() { Err(ExecError::NotForClients(name)) } else { Ok(()) }
+    }
+}
+
+/// kubectl tells its plugins where it is; an exec entry with `command: kubectl-vaulttoken` is run
+/// without.
+fn called_as(env: &Env) -> &'static str {
+    if env.filled("KUBECTL_PATH").is_some() { "kubectl vaulttoken" } else { "kubectl-vaulttoken" }
+}
+
+fn parse(
+    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+    program: &'static str,
+) -> Result<CommandLine, clap::Error> {
+    let mut command = CommandLine::command().name(program).bin_name(program);
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+impl Context {
+    /// The conditions of a call in a person's name.
+    fn conditions(&self) -> Conditions {
+        let verbose = self.verbose > 0;
+        Conditions {
+            clock: self.clock,
+            timeout: self.timeout,
+            wish: Wish::Usual,
+            asker: Asker::Person,
+            note: Arc::new(move |line: &str| {
+                if verbose {
+                    output::note(line);
+                }
+            }),
+        }
+    }
+
+    /// The kubeconfig of this call.
+    fn kubeconfig(&self) -> Result<Kubeconfig, SettingsError> {
+        Kubeconfig::load(&KubeconfigFiles::of(&self.env, self.kubeconfig.as_deref()))
+    }
+
+    /// Names the kubeconfig context in a refusal, so that its hint can be pasted.
+    fn with_context_of(&self, error: Error, order: &Order) -> Error {
+        let Error::Trust(TrustError::OtherCluster { server, known, difference, context: None }) = error else {
+            return error;
+        };
+        let leads_there = |kubeconfig: &Kubeconfig, name: &&str| {
+            let view = kubeconfig.context(Some(name)).ok();
+            let cluster = view.and_then(|view| Cluster::of_view(&view.cluster).ok());
+            cluster.is_some() && cluster == order.cluster
+        };
+        let context = self.kubeconfig().ok().and_then(|kubeconfig| {
+            kubeconfig.contexts().find(|name| leads_there(&kubeconfig, name)).map(str::to_owned)
+        });
+        TrustError::OtherCluster { server, known, difference, context }.into()
+    }
+}
+
+/// The usual end of a command.
+const DONE: ExitCode = ExitCode::Done;

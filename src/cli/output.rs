@@ -1,0 +1,115 @@
+//! The only writer to standard output and standard error.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing happens")]
+
+use std::io::Write as _;
+
+use chrono::SecondsFormat;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use crate::config::API_VERSION;
+use crate::error::{Error, ExitCode, printable};
+use crate::exec::{self, ApiVersion, ExecError};
+use crate::token::Token;
+
+/// Prints help to standard output, and a mistake in the flags to standard error.
+pub(super) fn usage(error: &clap::Error) -> u8 {
+    if error.use_stderr() {
+        // clap repeats what was typed; a kubeconfig may have typed it.
+        for line in error.to_string().lines() {
+            eprintln!("{}", indented(line));
+        }
+        ExitCode::Usage as u8
+    } else {
+        print!("{error}");
+        ExitCode::Done as u8
+    }
+}
+
+fn indented(line: &str) -> String {
+    let indent = line.len() - line.trim_start_matches(' ').len();
+    format!("{}{}", " ".repeat(indent), printable(line))
+}
+
+/// Prints the lines of an error, made safe already.
+pub(super) fn error_text(text: &str) {
+    eprint!("{text}");
+}
+
+/// One line for a person, on standard error.
+pub(super) fn note(line: &str) {
+    eprintln!("{}", printable(line));
+}
+
+/// Text for standard output, in one piece.
+pub(super) fn text(text: &str) -> Result<(), Error> {
+    let mut output = std::io::stdout().lock();
+    output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .map_err(|error| ExecError::Output(error.to_string()).into())
+}
+
+/// How a command shows its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Form {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// One YAML document
+    Yaml,
+}
+
+/// The head of every document that programs read. Fields are only ever added.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a, T> {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(flatten)]
+    content: &'a T,
+}
+
+/// A result in the form that was asked for.
+pub(super) fn document<T: Serialize>(
+    form: Form,
+    kind: &'static str,
+    content: &T,
+    table: impl FnOnce() -> String,
+) -> Result<(), Error> {
+    let document = Document { api_version: API_VERSION, kind, content };
+    let whole = match form {
+        Form::Table => table(),
+        Form::Json => {
+            let json = serde_json::to_string_pretty(&document);
+            format!("{}\n", json.map_err(|error| Error::Fault(error.to_string()))?)
+        }
+        Form::Yaml => serde_saphyr::to_string(&document).map_err(|error| Error::Fault(error.to_string()))?,
+    };
+    text(&whole)
+}
+
+/// The credential, as the client wants it back.
+pub(super) fn credential(version: ApiVersion, token: &Token) -> Result<(), Error> {
+    let mut output = std::io::stdout().lock();
+    exec::write(&mut output, version, &token.secret, token.reported_end())
+        .map_err(|error| ExecError::Output(error.to_string()).into())
+}
+
+/// A token with its end, for programs that renew it themselves.
+pub(super) fn token_document(token: &Token) -> Result<(), Error> {
+    let end = token.reported_end().to_rfc3339_opts(SecondsFormat::Secs, true);
+    let before = format!(
+        "{{\"apiVersion\":\"{API_VERSION}\",\"kind\":\"Token\",\"expirationTimestamp\":\"{end}\",\"token\":"
+    );
+    let quoted = serde_json::to_string(token.secret.expose_secret()).map(SecretString::from);
+    secret(&before, &quoted.map_err(|error| Error::Fault(error.to_string()))?, "}\n")
+}
+
+/// A secret for standard output, between two pieces of text.
+pub(super) fn secret(before: &str, secret: &SecretString, after: &str) -> Result<(), Error> {
+    let whole = zeroize::Zeroizing::new(format!("{before}{}{after}", secret.expose_secret()));
+    text(&whole)
+}

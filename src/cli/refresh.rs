@@ -1,0 +1,26 @@
+//! `refresh`: a new token now, for whoever knows that the kept one is of no use any more: its role
+//! has changed, or the cluster refuses it.
+
+use clap::Args;
+
+use super::{Context, DONE, output, profiles};
+use crate::broker::Wish;
+use crate::error::{Error, ExitCode};
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// Profiles of the settings file
+    #[arg(value_name = "PROFILE")]
+    profiles: Vec<String>,
+    /// All profiles of the settings file
+    #[arg(long, conflicts_with = "profiles")]
+    all: bool,
+}
+
+pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
+    for order in profiles::chosen(flags.profiles, flags.all, context)? {
+        let issued = profiles::token(&order, Wish::Anew, context)?;
+        output::note(&profiles::told(&issued));
+    }
+    Ok(DONE)
+}

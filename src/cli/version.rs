@@ -1,0 +1,41 @@
+//! `version`: what this program is and how it was built.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{DONE, output};
+use crate::error::{Error, ExitCode};
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// Output form
+    #[arg(short, long, value_enum, default_value_t = output::Form::Table)]
+    output: output::Form,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    version: &'static str,
+    commit: Option<&'static str>,
+    target: String,
+    exec_api_versions: [&'static str; 2],
+    tls: &'static str,
+}
+
+pub(super) fn run(flags: &Flags) -> Result<ExitCode, Error> {
+    let version = Version {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("VAULTTOKEN_COMMIT"),
+        target: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        exec_api_versions: [
+            crate::exec::ApiVersion::V1.as_str(),
+            crate::exec::ApiVersion::V1Beta1.as_str(),
+        ],
+        tls: "rustls with ring",
+    };
+    output::document(flags.output, "Version", &version, || {
+        format!("kubectl-vaulttoken {} ({})\n", version.version, version.target)
+    })?;
+    Ok(DONE)
+}

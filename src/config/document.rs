@@ -1,0 +1,350 @@
+//! The settings file as it is written: one struct for each mapping, strict, with the kind of a union
+//! as its key. What single values must look like is said by their types; what they mean together is
+//! the business of `validate`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::{Error as YamlError, Spanned};
+
+use super::Name;
+use super::problem::{Alternatives, Place, SettingsError};
+use super::types::{Issuer, ProviderToken, Store, VaultAddress};
+use super::value::{
+    AccountName, ApiVersion, Audience, ClusterName, ConfigKind, DocumentPath, FieldName, FilePath, Lifetime,
+    Mount, Namespace, PemText, Port, Role, Scope, ServerAddress, ServerName, TeamName, Text, VariableName,
+    VaultNamespace, WebAddress,
+};
+
+/// A name, and where it stands, for the message that it names nothing.
+pub(super) type Reference = Spanned<Name>;
+
+/// A key without a value (`vaults:` with everything below it commented out) is an empty one.
+fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
+}
+
+/// Makes the structs of mappings: strict, camelCase.
+macro_rules! mappings {
+    ($($name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* })+) => {$(
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "camelCase")]
+        pub(super) struct $name { $($(#[$meta])* pub(super) $field: $type,)* }
+    )+};
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Document {
+    #[serde(rename = "apiVersion")]
+    _api_version: ApiVersion,
+    #[serde(rename = "kind")]
+    _kind: ConfigKind,
+    pub(super) store: Option<StoreWord>,
+    #[serde(default, deserialize_with = "or_empty")]
+    pub(super) vaults: BTreeMap<Name, Spanned<Vault>>,
+    #[serde(default, deserialize_with = "or_empty")]
+    pub(super) providers: BTreeMap<Name, ProviderEntry>,
+    #[serde(default, deserialize_with = "or_empty")]
+    pub(super) identities: BTreeMap<Name, IdentityEntry>,
+    #[serde(default, deserialize_with = "or_empty")]
+    pub(super) profiles: BTreeMap<Name, ProfileEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum StoreWord {
+    Auto,
+    Sealed,
+    Plain,
+    None,
+}
+
+impl From<StoreWord> for Store {
+    fn from(word: StoreWord) -> Self {
+        match word {
+            StoreWord::Auto => Self::Auto,
+            StoreWord::Sealed => Self::Sealed,
+            StoreWord::Plain => Self::Plain,
+            StoreWord::None => Self::None,
+        }
+    }
+}
+
+mappings! {
+    Vault {
+        address: VaultAddress,
+        #[serde(default, deserialize_with = "or_empty")]
+        addresses: Vec<VaultAddress>,
+        namespace: Option<VaultNamespace>,
+        certificate_authority: Option<PemText>,
+        client_certificate: Option<PemText>,
+        client_key: Option<PemText>,
+        tls_server_name: Option<ServerName>,
+        auth: Option<Spanned<Auth>>,
+    }
+    PasswordAuth {
+        mount: Option<Mount>,
+        username: Option<Text>,
+    }
+    ApproleAuth {
+        mount: Option<Mount>,
+        role_id: Text,
+        secret_id_file: Option<FilePath>,
+        #[serde(default)]
+        secret_id_wrapped: bool,
+    }
+    KubernetesAuth {
+        mount: Option<Mount>,
+        role: Role,
+        identity: Option<Reference>,
+    }
+    JwtAuth {
+        mount: Option<Mount>,
+        role: Option<Role>,
+        identity: Option<Reference>,
+        provider: Option<Reference>,
+    }
+    OidcAuth {
+        mount: Option<Mount>,
+        role: Option<Role>,
+    }
+    CertAuth {
+        mount: Option<Mount>,
+        role: Option<Role>,
+        certificate: Option<PemText>,
+        key: Option<PemText>,
+    }
+    ProviderEntry {
+        issuer: Issuer,
+        client_id: Text,
+        client_secret_file: Option<FilePath>,
+        #[serde(default, deserialize_with = "or_empty")]
+        scopes: Vec<Scope>,
+        redirect_port: Option<Port>,
+        token: Option<TokenWord>,
+        certificate_authority: Option<PemText>,
+    }
+    FileIdentity { path: FilePath, }
+    EnvIdentity { variable: VariableName, }
+    GithubIdentity { audience: Option<Audience>, }
+    GitlabIdentity { variable: Option<VariableName>, }
+    KubernetesIdentity { audience: Option<Audience>, path: Option<FilePath>, }
+    VaultIdentityOrigin { vault: Reference, role: Role, }
+    OidcIdentity { provider: Reference, }
+    ProfileEntry {
+        cluster: Option<Pins>,
+        source: Source,
+    }
+    Pin {
+        server: ServerAddress,
+        certificate_authority: Option<PemText>,
+        insecure_skip_tls_verify: Option<Allow>,
+        without_cluster_info: Option<Allow>,
+    }
+    KubernetesSource {
+        vault: Option<Reference>,
+        mount: Option<Mount>,
+        role: Role,
+        namespace: Option<Namespace>,
+        ttl: Option<Lifetime>,
+        #[serde(default, deserialize_with = "or_empty")]
+        audiences: Vec<Audience>,
+        #[serde(default)]
+        cluster_role_binding: bool,
+    }
+    KvSource {
+        vault: Option<Reference>,
+        mount: Option<Mount>,
+        path: Option<DocumentPath>,
+        field: Option<FieldName>,
+        cluster: Option<ClusterName>,
+        team: Option<TeamName>,
+    }
+    IdentitySource { vault: Option<Reference>, role: Role, }
+    OidcEntry { provider: Reference, }
+    ExchangeSource {
+        preset: Option<Text>,
+        host: Option<WebAddress>,
+        issuer: Option<Issuer>,
+        token_endpoint: Option<WebAddress>,
+        identity: Option<Reference>,
+        client_id: Option<Text>,
+        client_secret_file: Option<FilePath>,
+        account_id: Option<Text>,
+        tenant_id: Option<Text>,
+        authority_host: Option<WebAddress>,
+        #[serde(default, deserialize_with = "or_empty")]
+        scopes: Vec<Scope>,
+        #[serde(default, deserialize_with = "or_empty")]
+        audiences: Vec<Audience>,
+        subject_token_type: Option<Text>,
+        requested_token_type: Option<Text>,
+        #[serde(default, deserialize_with = "or_empty")]
+        parameters: BTreeMap<Text, String>,
+        certificate_authority: Option<PemText>,
+    }
+    RequestSource {
+        context: Text,
+        namespace: Namespace,
+        service_account: AccountName,
+        #[serde(default, deserialize_with = "or_empty")]
+        audiences: Vec<Audience>,
+        ttl: Option<Lifetime>,
+    }
+    Nothing {}
+}
+
+/// `auth: token`, `auth: {token: }` and `auth: {token: {}}` are the same.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Auth {
+    Token(#[expect(dead_code, reason = "read so that it must be empty")] Option<Nothing>),
+    Userpass(Option<PasswordAuth>),
+    Ldap(Option<PasswordAuth>),
+    Approle(ApproleAuth),
+    Kubernetes(KubernetesAuth),
+    Jwt(JwtAuth),
+    Oidc(Option<OidcAuth>),
+    Cert(Option<CertAuth>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum TokenWord {
+    Id,
+    Access,
+}
+
+impl From<TokenWord> for ProviderToken {
+    fn from(word: TokenWord) -> Self {
+        match word {
+            TokenWord::Id => Self::Id,
+            TokenWord::Access => Self::Access,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum IdentityEntry {
+    File(FileIdentity),
+    Env(EnvIdentity),
+    GithubActions(Option<GithubIdentity>),
+    Gitlab(Option<GitlabIdentity>),
+    Kubernetes(Option<KubernetesIdentity>),
+    VaultIdentity(VaultIdentityOrigin),
+    Oidc(OidcIdentity),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Source {
+    VaultKubernetes(KubernetesSource),
+    VaultKv(KvSource),
+    VaultIdentity(IdentitySource),
+    Oidc(OidcEntry),
+    TokenExchange(Box<Spanned<ExchangeSource>>),
+    TokenRequest(RequestSource),
+}
+
+/// A word that is harder to write by mistake than `true`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Allow {
+    Allow,
+}
+
+/// `cluster:` of a profile: one pin, or a list of them.
+pub(super) struct Pins(pub(super) Vec<Pin>);
+
+impl<'de> Deserialize<'de> for Pins {
+    /// By hand: an untagged enum would lose the place of a mistake in a pin.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> serde::de::Visitor<'de> for OneOrMore {
+            type Value = Pins;
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a cluster or a list of clusters")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Pins, A::Error> {
+                Pin::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(|pin| Pins(vec![pin]))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, list: A) -> Result<Pins, A::Error> {
+                Vec::deserialize(serde::de::value::SeqAccessDeserializer::new(list)).map(Pins)
+            }
+        }
+        from.deserialize_any(OneOrMore)
+    }
+}
+
+impl Document {
+    /// Reads one document. `None`: the file is empty but for comments.
+    pub(super) fn parse(file: &Path, text: &str) -> Result<Option<Self>, SettingsError> {
+        let empty = |line: &str| line.is_empty() || line.starts_with('#') || line == "---";
+        if text.trim_start_matches('\u{feff}').lines().map(str::trim).all(empty) {
+            return Ok(None);
+        }
+        let options = serde_saphyr::options! {
+            with_snippet: false,
+            strict_booleans: true,
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 20_000 },
+        };
+        serde_saphyr::from_str_with_options(text, options)
+            .map(Some)
+            .map_err(|error| explain(file, error.without_snippet()))
+    }
+}
+
+/// The place that a YAML location means.
+pub(super) fn place(file: &Path, location: serde_saphyr::Location) -> Place {
+    Place { file: file.to_owned(), line: location.line().max(1), column: location.column().max(1) }
+}
+
+/// A parser's error as one of ours; values are not repeated, as they may be keys of a certificate.
+pub(super) fn explain(file: &Path, error: &YamlError) -> SettingsError {
+    let place = place(file, error.location().unwrap_or(serde_saphyr::Location::UNKNOWN));
+    let wrong =
+        |expected: &str| SettingsError::WrongType { place: place.clone(), expected: expected.to_owned() };
+    let unknown = |what: &'static str, word: &String, expected: &[&'static str]| SettingsError::Unknown {
+        place: place.clone(),
+        what,
+        word: word.clone(),
+        instead: Box::new(Alternatives::to(word, expected.iter().copied())),
+    };
+    match error {
+        YamlError::SerdeUnknownField { field, expected, .. } => unknown("field", field, expected),
+        YamlError::SerdeUnknownVariant { variant, expected, .. } => unknown("kind", variant, expected),
+        YamlError::SerdeMissingField { field, .. } => {
+            SettingsError::MissingField { field: (*field).to_owned(), place }
+        }
+        YamlError::DuplicateMappingKey { key, .. } => {
+            SettingsError::GivenTwice { key: key.clone().unwrap_or_default(), place }
+        }
+        YamlError::ExpectedMappingEndAfterEnumVariantValue { .. } => SettingsError::TwoKinds { place },
+        YamlError::Message { msg, .. } => SettingsError::BadValue { problem: msg.clone(), place },
+        YamlError::SerdeInvalidType { expected, .. } | YamlError::SerdeInvalidValue { expected, .. } => {
+            wrong(expected)
+        }
+        YamlError::Unexpected { expected: "mapping start", .. } => wrong("a mapping"),
+        YamlError::Unexpected { expected: "sequence start", .. } => wrong("a list"),
+        YamlError::Unexpected { expected: "string scalar", .. } => wrong("a text"),
+        YamlError::NullIntoString { .. } => wrong("a value"),
+        YamlError::InvalidBooleanStrict { .. } => wrong("`true` or `false`"),
+        YamlError::ExternallyTaggedEnumExpectedScalarOrMapping { .. }
+        | YamlError::ExpectedStringKeyForExternallyTaggedEnum { .. } => wrong("a key that names the kind"),
+        YamlError::MultipleDocuments { .. } => {
+            SettingsError::Syntax { cause: "a second document begins here".to_owned(), place }
+        }
+        YamlError::Budget { .. } | YamlError::AliasReplayLimitExceeded { .. } => {
+            SettingsError::Syntax { cause: "it is too deep, or its aliases are too many".to_owned(), place }
+        }
+        YamlError::AliasError { error, .. } => explain(file, error),
+        other => {
+            let words = other.to_string();
+            let cause = words.rsplit_once(" at line ").map_or(words.as_str(), |(cause, _)| cause).to_owned();
+            SettingsError::Syntax { cause, place }
+        }
+    }
+}

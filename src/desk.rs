@@ -1,0 +1,169 @@
+//! One call with everything in place: settings, the resolved request, the place where secrets rest,
+//! and the keys. This is all that a hit needs; it opens no connection.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::{CacheKey, TokenStore};
+use crate::cluster::{Cluster, KnownCluster};
+use crate::config::{ClusterProfile, NamedBy, Overrides, Request, Settings, SettingsError, SettingsFiles, SourceSettings};
+use crate::env::Env;
+use crate::error::Error;
+use crate::keys;
+use crate::keystore::{Keystore, Place};
+use crate::memory::MemoryFile;
+use crate::trust::Pin;
+use crate::token::{State, Timestamp, Token};
+use crate::vault::session::SessionKey;
+
+/// How long a keyring of the system may take to answer.
+pub const KEYRING_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a command asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// What flags say.
+    pub overrides: Overrides,
+    /// What the cluster extension says.
+    pub extension: Option<ClusterProfile>,
+    /// The cluster that the token is for, where it is known.
+    pub cluster: Option<Cluster>,
+}
+
+/// A request with its place and its keys.
+pub struct Desk {
+    /// The environment it was made in.
+    pub env: Env,
+    /// What is asked for.
+    pub request: Request,
+    /// The cluster it is for.
+    pub cluster: Option<Cluster>,
+    /// Where secrets rest.
+    pub place: Arc<Place>,
+    /// Kept tokens.
+    pub tokens: TokenStore,
+    /// What the Vault session is kept under, where the source has a Vault.
+    pub session_key: Option<SessionKey>,
+    /// What the token is kept under.
+    pub key: CacheKey,
+}
+
+/// Loads the settings that count in this environment.
+///
+/// # Errors
+/// Settings that cannot be read or understood.
+pub fn settings(env: &Env, config: Option<&PathBuf>) -> Result<Settings, Error> {
+    Ok(Settings::load(&SettingsFiles::of(env, config.map(PathBuf::as_path)))?)
+}
+
+impl Desk {
+    /// Puts everything in place.
+    ///
+    /// # Errors
+    /// Wrong settings, or no place that satisfies `store`.
+    pub fn open(env: Env, order: &Order) -> Result<Self, Error> {
+        let settings = Arc::new(settings(&env, order.config.as_ref())?);
+        let request = Request::resolve(&settings, &env, &order.overrides, order.extension.as_ref())?;
+        Self::of(env, request, order.cluster.clone())
+    }
+
+    /// The same for a log-in, which needs a Vault and no source.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_for_login(env: Env, order: &Order) -> Result<Self, Error> {
+        let settings = Arc::new(settings(&env, order.config.as_ref())?);
+        let request = match Request::resolve(&settings, &env, &order.overrides, order.extension.as_ref()) {
+            Err(SettingsError::NoProfile | SettingsError::ProfileNeeded { .. }) => {
+                Request::for_login(&settings, &env, &order.overrides)?
+            }
+            resolved => resolved?,
+        };
+        Self::of(env, request, order.cluster.clone())
+    }
+
+    /// The same for a request that is resolved already.
+    ///
+    /// # Errors
+    /// No place that satisfies `store`.
+    pub fn of(env: Env, request: Request, cluster: Option<Cluster>) -> Result<Self, Error> {
+        let place = Arc::new(Keystore::open(request.store, &env, KEYRING_PATIENCE)?);
+        let session_key = request.vault.as_ref().map(|vault| keys::session_key(vault, &request, &env));
+        let key = keys::token_key(&request, session_key.as_ref(), cluster.as_ref(), &env);
+        let tokens = TokenStore::new(&place);
+        Ok(Self { env, request, cluster, place, tokens, session_key, key })
+    }
+
+    /// The kept token, while it is fresh.
+    #[must_use]
+    pub fn fresh(&self, now: Timestamp) -> Option<Token> {
+        let kept = self.tokens.load(&self.key)?;
+        (kept.token.state(now) == State::Valid).then_some(kept.token)
+    }
+
+    /// The key of the same token before its cluster was known: `login` may have fetched it.
+    #[must_use]
+    pub fn unbound_key(&self) -> Option<CacheKey> {
+        self.cluster.as_ref()?;
+        Some(keys::token_key(&self.request, self.session_key.as_ref(), None, &self.env))
+    }
+
+    /// What the clusters of this request are remembered under: the profile of the person's own
+    /// settings. What only flags describe is remembered by the Vault and engine that it comes from,
+    /// whatever role or file a kubeconfig names.
+    #[must_use]
+    pub fn trust_label(&self) -> String {
+        if self.request.named_by != NamedBy::Flag {
+            return self.request.profile_label.clone();
+        }
+        let engine = match &self.request.source {
+            SourceSettings::VaultKubernetes(engine) => engine.mount.as_str(),
+            SourceSettings::VaultKv(engine) => engine.mount.as_str(),
+            SourceSettings::VaultIdentity(role) => role.role.as_str(),
+            SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => "",
+        };
+        let vault = self.request.vault.as_ref().map(|vault| vault.address.to_string());
+        format!("{} {} {engine}", vault.unwrap_or_default(), self.request.source.name())
+    }
+
+    /// Takes the profile's own cluster where none was named and there is just one: what a person
+    /// fetches by name is then what `kubectl` finds.
+    ///
+    /// # Errors
+    /// A pin whose CA cannot be read, or a memory that cannot.
+    pub fn bind_to_known(&mut self) -> Result<(), Error> {
+        if self.cluster.is_some() {
+            return Ok(());
+        }
+        let memory = self.memory().read()?;
+        let mut known: Vec<KnownCluster> = memory.clusters(&self.trust_label()).to_vec();
+        for pin in self.pins()? {
+            // A pin without a CA is completed by what was remembered at its server.
+            if !known.iter().any(|known| known.is_at(&pin.cluster.server)) {
+                known.push(pin.cluster);
+            }
+        }
+        if let [only] = known.as_slice() {
+            self.cluster = Some(Cluster::of_known(only));
+            self.key = keys::token_key(&self.request, self.session_key.as_ref(), self.cluster.as_ref(), &self.env);
+        }
+        Ok(())
+    }
+
+    /// The profile's pins with their CAs read.
+    ///
+    /// # Errors
+    /// A CA that cannot be read.
+    pub fn pins(&self) -> Result<Vec<Pin>, Error> {
+        self.request.pins.iter().map(|pin| Ok(Pin::of(pin)?)).collect()
+    }
+
+    /// What is remembered about clusters and Vaults.
+    #[must_use]
+    pub fn memory(&self) -> MemoryFile {
+        MemoryFile::beneath(self.env.state_folder().as_deref())
+    }
+}

@@ -1,0 +1,328 @@
+//! One token for one call: a hit, or a miss with everything that a miss needs.
+//!
+//! On a miss the environment is read again without what a kubeconfig added to it, the cluster and
+//! the Vault are judged, and only then a runtime is started and a source asked. The order of these
+//! steps is the promise of `SECURITY.md`.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::broker::{self, How, PastFailure, Store, Wish};
+use crate::cache::{About, Acquired, Guard, Sessions};
+use crate::config::{AuthMethod, JwtOrigin, Name, NamedBy, TlsSettings, VaultSettings};
+use crate::desk::{Desk, Order};
+use crate::env::Env;
+use crate::error::{Calling, Error, ExitCode, Failure};
+use crate::http;
+use crate::identity::{self, Workload};
+use crate::keys;
+use crate::process::Caller;
+use crate::source::{Asking, Fetched, Source};
+use crate::token::{Timestamp, Token};
+use crate::trust::{self, Verdict};
+use crate::vault::{JwtSource, Parts, Patience, Vault, found_token};
+
+/// How a token is to be had.
+#[derive(Clone)]
+pub struct Conditions {
+    /// The clock.
+    pub clock: fn() -> Timestamp,
+    /// Longest use of the network.
+    pub timeout: Duration,
+    /// Whether a kept token will do.
+    pub wish: Wish,
+    /// Who asks.
+    pub asker: Asker,
+    /// Takes lines that only a verbose caller shows; never a secret.
+    pub note: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// Who asks for a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    /// A client, which will carry the token to the cluster that it named, or to one that it did
+    /// not name. `claimed_server` is what a flag says in its place: perhaps the kubeconfig's words.
+    Client {
+        /// `--cluster-server`.
+        claimed_server: Option<String>,
+    },
+    /// A person, for a profile of theirs.
+    Person,
+}
+
+/// A token, and how it was had.
+#[derive(Debug)]
+pub struct Issued {
+    /// The token.
+    pub token: Token,
+    /// How.
+    pub how: How,
+    /// The profile it is for, or what stands for one.
+    pub profile: String,
+    /// The API server it is for, where that is known.
+    pub cluster_server: Option<String>,
+}
+
+/// The token that `order` asks for. `calling` learns the profile's name as soon as it is known, so
+/// that an error can say it.
+///
+/// # Errors
+/// Everything that stands between a caller and a token.
+pub fn token(env: &Env, order: &Order, conditions: &Conditions, calling: &mut Calling) -> Result<Issued, Error> {
+    let clock = conditions.clock;
+    let as_told = open(env.clone(), order, conditions);
+    if let Ok(desk) = &as_told {
+        calling.profile = desk.request.profile.as_ref().map(Name::to_string);
+        if conditions.wish == Wish::Usual
+            && let Some(token) = desk.fresh(clock())
+        {
+            return Ok(issued(desk, token, How::Kept));
+        }
+    }
+    // Security: from here on secrets may travel, so only the person's own environment counts.
+    let own = env.own();
+    let desk = if own.foreign().is_empty() { as_told? } else { open(own, order, conditions)? };
+    calling.profile = desk.request.profile.as_ref().map(Name::to_string);
+    judge(&desk, &conditions.asker)?;
+    let store = Bound { desk: &desk, clock, caller: caller(env), note: &conditions.note };
+    store.adopt_unbound();
+    let given = broker::token(&store, conditions.wish, clock, || fetch(&desk, conditions))?;
+    Ok(issued(&desk, given.token, given.how))
+}
+
+/// The program that runs us again and again after a failure; only clients do that.
+fn caller(env: &Env) -> Option<Caller> {
+    env.get("KUBERNETES_EXEC_INFO").and_then(|_| Caller::of_this_process())
+}
+
+fn open(env: Env, order: &Order, conditions: &Conditions) -> Result<Desk, Error> {
+    let mut desk = Desk::open(env, order)?;
+    if conditions.asker == Asker::Person {
+        desk.bind_to_known()?;
+    }
+    Ok(desk)
+}
+
+fn issued(desk: &Desk, token: Token, how: How) -> Issued {
+    Issued {
+        token,
+        how,
+        profile: desk.request.profile_label.clone(),
+        cluster_server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
+    }
+}
+
+/// Whether the token may go to the cluster, and our secrets to the Vault; remembers the profile's
+/// first cluster.
+fn judge(desk: &Desk, asker: &Asker) -> Result<(), Error> {
+    let pins = desk.pins()?;
+    let label = desk.trust_label();
+    desk.memory().judge(|memory| {
+        if let Some(vault) = &desk.request.vault {
+            trust::judge_vault(vault, memory.vaults(), desk.env.foreign())?;
+        }
+        let remembered = memory.clusters(&label).to_vec();
+        match asker {
+            // A person's own command, and no cluster known yet: the first that asks will be it.
+            Asker::Person if desk.cluster.is_none() => {}
+            Asker::Client { claimed_server: Some(server) } if desk.cluster.is_none() => {
+                trust::judge_claim(&pins, &remembered, server)?;
+            }
+            Asker::Client { .. } | Asker::Person => {
+                // Security: pins of a file that a flag names can only take away.
+                if desk.request.named_by == NamedBy::Flag && !pins.is_empty() {
+                    trust::judge(&pins, &[], desk.cluster.as_ref())?;
+                }
+                let pins = if desk.request.named_by == NamedBy::Flag { &[] } else { pins.as_slice() };
+                if let Verdict::First(cluster) = trust::judge(pins, &remembered, desk.cluster.as_ref())? {
+                    memory.add_cluster(&label, cluster);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Asks the source, with the runtime that only a miss starts.
+fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Token, Error> {
+    on_the_network(async {
+        let source = Source::new(&desk.request.source, |_| {
+            let settings = desk.request.vault.as_ref();
+            let settings = settings.ok_or_else(|| Error::Fault("the source names no vault".into()))?;
+            Ok(Arc::new(vault(desk, settings, conditions)?))
+        })?;
+        let asking = Asking {
+            server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
+            certificate_authority: desk.cluster.as_ref().and_then(|cluster| cluster.authority_pem.clone()),
+        };
+        let Fetched { token, warnings, document: _ } = source.mint(&asking, conditions.clock).await?;
+        for warning in warnings {
+            (conditions.note)(&warning);
+        }
+        Ok(token)
+    })
+}
+
+/// Runs what uses the network, on this thread, until it is done or a signal ends it.
+///
+/// # Errors
+/// What the work fails with, or that it was interrupted.
+pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Fault(format!("no runtime: {error}")))?;
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = work => outcome,
+            code = interrupted() => Err(Error::Interrupted(code)),
+        }
+    })
+}
+
+#[cfg(unix)]
+async fn interrupted() -> ExitCode {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => ExitCode::Interrupted,
+        _ = terminate.recv() => ExitCode::Terminated,
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() -> ExitCode {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => ExitCode::Interrupted,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// A client for one Vault, with the session store of this desk.
+///
+/// # Errors
+/// Settings of the environment that make no sense, or a token helper that fails.
+pub fn vault(desk: &Desk, settings: &VaultSettings, conditions: &Conditions) -> Result<Vault, Error> {
+    let deadline = Instant::now() + conditions.timeout;
+    let note = Arc::clone(&conditions.note);
+    let waiting = move || note("waiting for another process that logs in");
+    let sessions = Sessions::new(&desk.place, conditions.timeout, Box::new(waiting));
+    let found_token = match settings.auth {
+        AuthMethod::Token => found_token::find(&desk.env, &settings.address.to_string(), deadline)?,
+        _ => None,
+    };
+    Ok(Vault::new(Parts {
+        settings: settings.clone(),
+        transport: desk.request.transport.clone(),
+        sessions: Arc::new(sessions),
+        session_key: keys::session_key(settings, &desk.request, &desk.env),
+        workload: workload(desk, &settings.auth, conditions, deadline),
+        found_token,
+        clock: conditions.clock,
+        patience: Patience::Until(deadline),
+        note: Arc::clone(&conditions.note),
+    })?)
+}
+
+/// The workload whose JWT logs in, for the methods that take one.
+fn workload(
+    desk: &Desk,
+    auth: &AuthMethod,
+    conditions: &Conditions,
+    deadline: Instant,
+) -> Option<Arc<dyn JwtSource>> {
+    let name = match auth {
+        AuthMethod::Kubernetes { identity, .. } => identity.as_ref(),
+        AuthMethod::Jwt { from: JwtOrigin::Identity(name), .. } => Some(name),
+        _ => return None,
+    };
+    let identity = keys::identity_of(name, &desk.request)?;
+    let parts = identity::Parts {
+        env: &desk.env,
+        http: &|| http::Client::new(&TlsSettings::default(), &desk.request.transport, None),
+        vault: &|name| {
+            let settings = desk.request.vault_named(name);
+            let settings = settings.ok_or_else(|| Error::Fault(format!("no vault `{name}`")))?;
+            Ok(Arc::new(vault(desk, &settings, conditions)?))
+        },
+        clock: conditions.clock,
+        deadline,
+    };
+    Some(Arc::new(Workload::new(name, &identity, &parts)))
+}
+
+/// The cache, bound to the key of one desk.
+struct Bound<'a> {
+    desk: &'a Desk,
+    clock: fn() -> Timestamp,
+    caller: Option<Caller>,
+    note: &'a Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Bound<'_> {
+    fn about(&self) -> About {
+        About {
+            profile: self.desk.request.profile_label.clone(),
+            source: self.desk.request.source.name().to_owned(),
+            cluster_server: self.desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
+            session_key: self.desk.session_key.as_ref().map(|key| key.0.clone()),
+        }
+    }
+
+    /// A token that `login` fetched before its cluster was known belongs to the first that asks.
+    fn adopt_unbound(&self) {
+        let Some(unbound) = self.desk.unbound_key() else { return };
+        let server = self.desk.cluster.as_ref().map(|cluster| cluster.server.as_str());
+        if self.desk.tokens.load(&self.desk.key).is_none() {
+            // Where it cannot be moved a new one is fetched.
+            let _ = self.desk.tokens.adopt(&unbound, &self.desk.key, server);
+        }
+    }
+}
+
+/// How long one process waits for another one's fetch, beyond that one's own deadline.
+const LOCK_GRACE: Duration = Duration::from_secs(5);
+
+impl Store for Bound<'_> {
+    type Lock = Guard;
+
+    fn load(&self) -> Option<Token> {
+        self.desk.tokens.load(&self.desk.key).map(|kept| kept.token)
+    }
+
+    fn keep(&self, token: &Token) {
+        if let Err(error) = self.desk.tokens.store(&self.desk.key, token, &self.about()) {
+            (self.note)(&format!("the token could not be kept: {error}"));
+        }
+    }
+
+    fn lock(&self) -> Option<Guard> {
+        let mut waiting = || (self.note)("waiting for another process that fetches the same token");
+        match self.desk.tokens.lock(&self.desk.key, LOCK_GRACE, &mut waiting) {
+            Acquired::Guard(guard) => Some(guard),
+            Acquired::Busy => None,
+            Acquired::Unsupported(why) => {
+                (self.note)(&format!("no lock could be taken: {why}"));
+                None
+            }
+        }
+    }
+
+    fn failure(&self) -> Option<PastFailure> {
+        let past = self.desk.tokens.load_failure(&self.desk.key, (self.clock)())?;
+        let same_caller = self.caller.is_some() && past.caller == self.caller.as_ref().map(Caller::to_string);
+        Some(PastFailure { at: past.at, until: past.until(), failure: past.failure, same_caller })
+    }
+
+    fn remember(&self, failure: &Failure, now: Timestamp) {
+        let caller = self.caller.as_ref().map(Caller::to_string);
+        if let Err(error) = self.desk.tokens.store_failure(&self.desk.key, failure, caller, now) {
+            (self.note)(&format!("the failure could not be remembered: {error}"));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The terminal: whether a person sits there, and asking that person. Nothing else reads standard
+//! input, and only `login` and `trust` come here.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use crate::error::printable;
+use crate::vault::{NoAnswer, Person};
+
+/// The longest answer that is read: a password, a token, a passcode.
+const LONGEST_ANSWER: u64 = 64 * 1024;
+
+/// Whether a person can be asked: standard input and standard error both are terminals. Under
+/// shell completion `interactive` is true and standard error is not.
+#[must_use]
+pub fn somebody_is_there() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// The person at the terminal, or whoever filled standard input: then each question takes a line.
+#[derive(Debug, Default)]
+pub struct Terminal;
+
+impl Person for Terminal {
+    fn ask(&self, prompt: &str) -> Result<String, NoAnswer> {
+        show(prompt);
+        read_line().map(|line| line.trim().to_owned())
+    }
+
+    fn ask_secret(&self, prompt: &str) -> Result<SecretString, NoAnswer> {
+        show(prompt);
+        if io::stdin().is_terminal() {
+            let answer = hidden::read();
+            // The person's Enter was not shown.
+            show("\n");
+            return answer.map(|line| SecretString::from(line.as_str()));
+        }
+        read_line().map(|line| SecretString::from(line.trim_end_matches(['\n', '\r'])))
+    }
+
+    fn tell(&self, line: &str) {
+        show(&printable(line));
+        show("\n");
+    }
+}
+
+/// Prompts go to standard error, which kubectl hands through; standard output is for results.
+fn show(text: &str) {
+    let mut output = io::stderr().lock();
+    // A terminal that is gone cannot be told so.
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
+
+fn read_line() -> Result<Zeroizing<String>, NoAnswer> {
+    let mut line = Zeroizing::new(String::new());
+    let read = io::stdin().lock().take(LONGEST_ANSWER).read_line(&mut line);
+    match read {
+        Ok(0) => Err(NoAnswer::Interrupted),
+        Ok(_) => Ok(line),
+        Err(error) => Err(NoAnswer::Failed(error.to_string())),
+    }
+}
+
+#[cfg(unix)]
+mod hidden {
+    //! Reading without echo. The terminal is as it was on every way out but SIGKILL: Ctrl-C arrives
+    //! as a character while signals of the keyboard are off.
+
+    use std::io::{self, Read as _};
+
+    use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+    use zeroize::Zeroizing;
+
+    use crate::vault::NoAnswer;
+
+    struct Restore(Termios);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+        }
+    }
+
+    pub(super) fn read() -> Result<Zeroizing<String>, NoAnswer> {
+        let failed = |error: rustix::io::Errno| NoAnswer::Failed(error.to_string());
+        let before = tcgetattr(io::stdin()).map_err(failed)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ISIG | LocalModes::ICANON);
+        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
+        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
+        let _restore = Restore(before);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).map_err(failed)?;
+        let mut typed = Zeroizing::new(Vec::new());
+        for byte in io::stdin().lock().bytes() {
+            match byte.map_err(|error| NoAnswer::Failed(error.to_string()))? {
+                // Ctrl-C; Ctrl-\; Ctrl-D on an empty line.
+                0x03 | 0x1c => return Err(NoAnswer::Interrupted),
+                0x04 if typed.is_empty() => return Err(NoAnswer::Interrupted),
+                b'\n' | b'\r' | 0x04 => break,
+                // Backspace takes a whole character, Ctrl-U the line.
+                0x08 | 0x7f => {
+                    while let Some(last) = typed.pop() {
+                        if last & 0xc0 != 0x80 {
+                            break;
+                        }
+                    }
+                }
+                0x15 => typed.clear(),
+                byte if typed.len() < super::LONGEST_ANSWER as usize => typed.push(byte),
+                _ => {}
+            }
+        }
+        match std::str::from_utf8(&typed) {
+            Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+            Err(_) => Err(NoAnswer::Failed("what was typed is not UTF-8".into())),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod hidden {
+    //! Where echo cannot be switched off, the secret has to come through a pipe.
+
+    use zeroize::Zeroizing;
+
+    use crate::vault::NoAnswer;
+
+    pub(super) fn read() -> Result<Zeroizing<String>, NoAnswer> {
+        Err(NoAnswer::Failed("this system's terminal cannot hide what is typed: pipe it in".into()))
+    }
+}

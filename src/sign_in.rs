@@ -1,0 +1,93 @@
+//! Logging in, in a person's name: each Vault once, with the method of its settings or another that
+//! the person chose, and out again.
+//!
+//! What was fetched in the name of the session before is dropped, so that nobody is handed another
+//! person's token.
+
+use crate::config::{LogInOverrides, NamedBy, VaultSettings};
+use crate::desk::{Desk, Order};
+use crate::env::Env;
+use crate::error::{Calling, Error};
+use crate::issue::{self, Conditions};
+use crate::keys;
+use crate::trust;
+use crate::vault::session::SessionKey;
+use crate::vault::Person;
+
+/// How to log in.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// What the person chose instead of the settings.
+    pub overrides: LogInOverrides,
+    /// Whether somebody sits at the terminal. Then a flag that names a Vault is a person's word.
+    pub person_is_there: bool,
+}
+
+/// Logs in to the Vaults of these orders, to each once. Says a line for each log-in.
+///
+/// # Errors
+/// The first log-in that fails.
+pub fn all(
+    env: &Env,
+    orders: &[Order],
+    sign_in: &SignIn,
+    conditions: &Conditions,
+    person: &dyn Person,
+    calling: &mut Calling,
+) -> Result<Vec<String>, Error> {
+    let mut done: Vec<SessionKey> = Vec::new();
+    let mut lines = Vec::new();
+    for order in orders {
+        let desk = Desk::open_for_login(env.clone(), order)?;
+        calling.profile = desk.request.profile.as_ref().map(ToString::to_string);
+        let (Some(key), Some(vault)) = (desk.session_key.clone(), &desk.request.vault) else { continue };
+        if done.contains(&key) {
+            continue;
+        }
+        let chosen = vault.with_login_overrides(&sign_in.overrides)?;
+        accept(&desk, &chosen, sign_in)?;
+        lines.push(one(&desk, &chosen, conditions, person)?);
+        done.push(key);
+    }
+    Ok(lines)
+}
+
+/// Security: a Vault that only a flag names is accepted by a person at a terminal and by nobody
+/// else, because a kubeconfig can name flags as well.
+fn accept(desk: &Desk, vault: &VaultSettings, sign_in: &SignIn) -> Result<(), Error> {
+    let memory = desk.memory();
+    if vault.named_by == NamedBy::Flag && sign_in.person_is_there {
+        let identity = keys::vault_identity(vault);
+        return Ok(memory.accept(|memory| memory.add_vault(identity))?);
+    }
+    Ok(trust::judge_vault(vault, memory.read()?.vaults(), desk.env.foreign())?)
+}
+
+fn one(
+    desk: &Desk,
+    chosen: &VaultSettings,
+    conditions: &Conditions,
+    person: &dyn Person,
+
+) -> Result<String, Error> {
+    let vault = issue::vault(desk, chosen, conditions)?;
+    let session = issue::on_the_network(async { Ok(vault.login(person).await?) })?;
+    if let Some(key) = &desk.session_key {
+        forget_tokens_of(desk, key);
+    }
+    let who = session.subject.as_deref().unwrap_or("somebody whom Vault does not name");
+    let until = session.expires_at.map(|end| format!(" until {}", end.format("%Y-%m-%d %H:%M:%SZ")));
+    Ok(format!("logged in to {} as {who}{}", vault.origin(), until.unwrap_or_default()))
+}
+
+/// Drops what was fetched in the name of the session before.
+fn forget_tokens_of(desk: &Desk, session: &SessionKey) {
+    for (key, kept) in desk.tokens.list() {
+        if kept.about.session_key.as_ref() == Some(&session.0) {
+            // What cannot be removed cannot be read either: it lies in a folder of ours.
+            let _ = desk.tokens.remove(&key);
+            desk.tokens.clear_failure(&key);
+        }
+    }
+    desk.tokens.clear_failure(&desk.key);
+}

@@ -1,0 +1,171 @@
+//! Logging out: what hangs on a session is revoked on the server, what is kept here removed, and
+//! what stays valid all the same is said with its end.
+
+use serde::Serialize;
+
+use crate::cache::Kept;
+use crate::cache::CacheKey;
+use crate::desk::{Desk, Order};
+use crate::env::Env;
+use crate::error::{Calling, Error, ExitCode};
+use crate::issue::{self, Conditions};
+use crate::token::{Timestamp, Token};
+use crate::vault::{Revocation, Vault};
+
+/// What became of one profile's secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignedOut {
+    /// The profile.
+    pub profile: String,
+    /// What became of the session at Vault.
+    pub session: SessionEnd,
+    /// What became of each token.
+    pub tokens: Vec<TokenEnd>,
+    /// Why the server could not be asked, where it could not. What was kept here is gone anyway.
+    pub failure: Option<String>,
+    #[serde(skip)]
+    exit_code: Option<ExitCode>,
+}
+
+/// What became of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SessionEnd {
+    /// Revoked, with every lease that hung on it.
+    Revoked,
+    /// There was none.
+    None,
+    /// It is somebody else's: found in the environment, a helper or `~/.vault-token`.
+    NotOurs,
+    /// The server did not do it; it lives until its own end.
+    StaysValid,
+}
+
+/// What became of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenEnd {
+    /// The API server it was for, where that is known.
+    pub cluster: Option<String>,
+    /// Whether nobody can use it any more.
+    pub revoked: bool,
+    /// Until when a copy of it could still be used.
+    pub stays_valid_until: Option<Timestamp>,
+    /// Why it could not be revoked.
+    pub why: Option<&'static str>,
+}
+
+impl SignedOut {
+    /// The code that a command ends with that did this.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        self.exit_code.unwrap_or(ExitCode::Done)
+    }
+}
+
+/// Logs out of one profile.
+///
+/// # Errors
+/// Settings that cannot be understood. A server that cannot be reached is told in the result: what
+/// is kept here goes all the same.
+pub fn one(
+    env: &Env,
+    order: &Order,
+    conditions: &Conditions,
+    calling: &mut Calling,
+) -> Result<SignedOut, Error> {
+    let desk = Desk::open(env.clone(), order)?;
+    calling.profile = desk.request.profile.as_ref().map(ToString::to_string);
+    let kept = tokens_of(&desk);
+    let (session, leases, failure) = match &desk.request.vault {
+        None => (SessionEnd::None, Vec::new(), None),
+        Some(settings) => {
+            let outcome = issue::on_the_network(async {
+                let vault = issue::vault(&desk, settings, conditions)?;
+                Ok(revoke(&vault, &kept).await)
+            });
+            match outcome {
+                Ok(revoked) => revoked,
+                Err(error) => (SessionEnd::StaysValid, Vec::new(), Some(error)),
+            }
+        }
+    };
+    let tokens = kept.iter().enumerate().map(|(at, (_, kept))| {
+        let by_lease = leases.get(at).copied().flatten() == Some(Revocation::Done);
+        end_of(&kept.token, session == SessionEnd::Revoked, by_lease, (conditions.clock)())
+    });
+    let tokens = tokens
+        .zip(&kept)
+        .map(|(end, (_, kept))| TokenEnd { cluster: kept.about.cluster_server.clone(), ..end })
+        .collect();
+    for (key, _) in &kept {
+        let _ = desk.tokens.remove(key);
+        desk.tokens.clear_failure(key);
+    }
+    Ok(SignedOut {
+        profile: desk.request.profile_label.clone(),
+        session,
+        tokens,
+        exit_code: failure.as_ref().map(Error::exit_code),
+        failure: failure.map(|error| error.to_string()),
+    })
+}
+
+/// The profile's kept tokens, and those of others that hang on the same session.
+fn tokens_of(desk: &Desk) -> Vec<(CacheKey, Kept)> {
+    let session = desk.session_key.as_ref().map(|key| &key.0);
+    let mut kept = desk.tokens.list();
+    kept.retain(|(_, kept)| {
+        kept.about.profile == desk.request.profile_label
+            || (session.is_some() && kept.about.session_key.as_ref() == session)
+    });
+    kept
+}
+
+type Revoked = (SessionEnd, Vec<Option<Revocation>>, Option<Error>);
+
+/// Revokes the session, which takes its leases with it; where there is none of ours, each lease.
+async fn revoke(vault: &Vault, kept: &[(CacheKey, Kept)]) -> Revoked {
+    let (session, failure) = match vault.revoke_session().await {
+        Ok(Revocation::Done | Revocation::Gone) => (SessionEnd::Revoked, None),
+        Ok(Revocation::Nothing) => (SessionEnd::None, None),
+        Ok(Revocation::NotAllowed) => (SessionEnd::StaysValid, None),
+        Err(error) => (SessionEnd::StaysValid, Some(Error::from(error))),
+    };
+    if session == SessionEnd::Revoked || failure.is_some() {
+        return (session, Vec::new(), failure);
+    }
+    let mut leases = Vec::with_capacity(kept.len());
+    for (_, kept) in kept {
+        leases.push(match &kept.token.lease {
+            Some(lease) => vault.revoke_lease(&lease.id).await.ok(),
+            None => None,
+        });
+    }
+    (session, leases, None)
+}
+
+/// Whether a token is dead now. A token of an existing service account lives until its own end,
+/// whatever becomes of its lease.
+fn end_of(token: &Token, session_revoked: bool, lease_revoked: bool, now: Timestamp) -> TokenEnd {
+    let lease_ends_it = token.lease.as_ref().and_then(|lease| lease.ends_token);
+    let hangs_on_lease = token.lease.is_some();
+    let revoked = hangs_on_lease && (session_revoked || lease_revoked) && lease_ends_it == Some(true);
+    let own_end = token.expires_at.unwrap_or(token.usable_until);
+    let why = match lease_ends_it {
+        _ if revoked || own_end <= now => None,
+        Some(false) => Some("it belongs to an existing service account, which Vault cannot revoke"),
+        None if hangs_on_lease && (session_revoked || lease_revoked) => {
+            Some("its lease is revoked; where its account was not generated it lives on")
+        }
+        Some(true) => Some("Vault did not revoke its lease"),
+        None => Some("nothing revokes it before its own end"),
+    };
+    TokenEnd {
+        cluster: None,
+        revoked,
+        stays_valid_until: why.map(|_| own_end),
+        why,
+    }
+}

@@ -1,0 +1,109 @@
+//! Why a source gave no token that can be used. What Vault itself refuses is a
+//! [`VaultError`](crate::vault::VaultError); these are what its engines, and what stands behind
+//! them, refuse or answer.
+
+use super::vault_identity::NotIssued;
+use super::vault_kubernetes::Refused;
+use super::vault_kv::{NotRead, TemplateError};
+use crate::error::{ExitCode, Explain};
+use crate::token::Flaw;
+
+/// What a source got instead of a token. `vault` is a printable address.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum SourceError {
+    /// The settings are right, this version cannot do it.
+    #[error("the source `{kind}` is not in this version")]
+    NotInThisVersion {
+        /// The source, as the settings name it.
+        kind: &'static str,
+    },
+    /// There is no such engine.
+    #[error("`{vault}` has nothing mounted at `{mount}`")]
+    NoMount {
+        /// Which Vault.
+        vault: String,
+        /// The mount path of the settings.
+        mount: String,
+    },
+    /// An answer that is not of the documented shape.
+    #[error("the answer of `{vault}` to `{path}` cannot be used")]
+    Answer {
+        /// Which Vault.
+        vault: String,
+        /// The path that was called.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A token that cannot be handed out.
+    #[error("the token that `{vault}` gave for `{path}` cannot be used")]
+    UnusableToken {
+        /// Which Vault.
+        vault: String,
+        /// The path that was called.
+        path: String,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+    /// The Kubernetes engine, or the cluster behind it.
+    #[error(transparent)]
+    Kubernetes(Box<Refused>),
+    /// A path or field of the settings that cannot be filled in.
+    #[error(transparent)]
+    Template(Box<TemplateError>),
+    /// The token document in KV.
+    #[error(transparent)]
+    Kv(Box<NotRead>),
+    /// The identity engine.
+    #[error(transparent)]
+    Identity(Box<NotIssued>),
+}
+
+impl Explain for SourceError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NotInThisVersion { .. } => ExitCode::Usage,
+            Self::NoMount { .. } => ExitCode::Refused,
+            Self::Answer { .. } | Self::UnusableToken { .. } => ExitCode::Unusable,
+            Self::Kubernetes(error) => error.exit_code(),
+            Self::Template(error) => error.exit_code(),
+            Self::Kv(error) => error.exit_code(),
+            Self::Identity(error) => error.exit_code(),
+        }
+    }
+
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::NotInThisVersion { .. } | Self::NoMount { .. } => None,
+            Self::Answer { why, .. } => Some(why.clone()),
+            Self::UnusableToken { flaw, .. } => Some(flaw.to_string()),
+            Self::Kubernetes(error) => error.why(),
+            Self::Template(error) => error.why(),
+            Self::Kv(error) => error.why(),
+            Self::Identity(error) => error.why(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotInThisVersion { .. } => Some(
+                "use `vaultKubernetes`, `vaultKv` or `vaultIdentity` as the profile's `source`".to_owned(),
+            ),
+            Self::NoMount { .. } => Some(
+                "set `mount` in the profile to a path that `vault secrets list` or `bao secrets list` shows"
+                    .to_owned(),
+            ),
+            Self::Answer { .. } => None,
+            Self::UnusableToken { flaw, .. } => match flaw {
+                Flaw::Dead(_) | Flaw::NotYet(_) => {
+                    Some("compare the clock of this machine with the server's: `date -u`".to_owned())
+                }
+                Flaw::Empty | Flaw::Unprintable | Flaw::TooLong(_) => None,
+            },
+            Self::Kubernetes(error) => error.hint(),
+            Self::Template(error) => error.hint(),
+            Self::Kv(error) => error.hint(),
+            Self::Identity(error) => error.hint(),
+        }
+    }
+}

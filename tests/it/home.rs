@@ -1,0 +1,268 @@
+//! A home of its own for one test: settings, cache, state and kubeconfig in a folder, the real binary
+//! run in it, and at the end a search for every secret in all that was printed, logged or written.
+//!
+//! The plugin is run beneath a shell that has the same environment, as a client would be: what only
+//! a kubeconfig added is then visible to it, and nothing else is.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::rig::{Cluster, tool, unique};
+
+/// The binary under test.
+pub const PLUGIN: &str = env!("CARGO_BIN_EXE_kubectl-vaulttoken");
+
+/// One person's home.
+pub struct Home {
+    folder: TempDir,
+    environment: RefCell<BTreeMap<String, String>>,
+    secrets: RefCell<BTreeSet<String>>,
+    /// What was printed where no secret belongs.
+    printed: RefCell<Vec<String>>,
+    /// Files that a test itself filled with a secret, as a person would.
+    given: RefCell<BTreeSet<PathBuf>>,
+}
+
+/// What one run of the plugin gave.
+#[derive(Debug)]
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    /// Asserts success and silence on standard error.
+    #[track_caller]
+    pub fn quiet(self) -> Self {
+        assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    pub fn succeeded(self) -> Self {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+
+    /// Asserts an exit code, nothing on standard output, and the report's lines.
+    #[track_caller]
+    pub fn failed(&self, code: i32) -> &str {
+        assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{self:?}");
+        assert!(self.stderr.starts_with("error: "), "{self:?}");
+        &self.stderr
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The token of an ExecCredential.
+    #[track_caller]
+    pub fn token(&self) -> String {
+        self.json()["status"]["token"].as_str().unwrap_or_else(|| panic!("no token: {self:?}")).to_owned()
+    }
+}
+
+impl Home {
+    pub fn new() -> Self {
+        let folder = TempDir::with_prefix("vaulttoken-home-").unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        fs::create_dir(folder.path().join("run")).unwrap();
+        fs::set_permissions(folder.path().join("run"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let environment = BTreeMap::from([
+            ("HOME".to_owned(), folder.path().display().to_string()),
+            ("PATH".to_owned(), format!("{}:/usr/bin:/bin", Path::new(PLUGIN).parent().unwrap().display())),
+            ("XDG_RUNTIME_DIR".to_owned(), path("run")),
+            // Of its own, so that homes of parallel tests do not share a sealing key.
+            ("VAULTTOKEN_KEYRING_SERVICE".to_owned(), unique("vaulttoken-test")),
+        ]);
+        Self {
+            folder,
+            environment: RefCell::new(environment),
+            secrets: RefCell::default(),
+            printed: RefCell::default(),
+            given: RefCell::default(),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file of this home, with its folders.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Writes a file that holds a secret, as a person or a platform would.
+    pub fn write_secret(&self, name: &str, secret: &str) -> PathBuf {
+        self.plant(secret);
+        let path = self.write(name, secret);
+        self.given.borrow_mut().insert(path.clone());
+        path
+    }
+
+    /// Writes the settings file.
+    pub fn settings(&self, settings: &Value) -> &Self {
+        let mut whole = json!({"apiVersion": "vaulttoken.dev/v1alpha1", "kind": "Config"});
+        whole.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        // JSON is YAML.
+        self.write(".config/vaulttoken/config.yaml", &whole.to_string());
+        self
+    }
+
+    pub fn set(&self, name: &str, value: &str) -> &Self {
+        self.environment.borrow_mut().insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub fn unset(&self, name: &str) -> &Self {
+        self.environment.borrow_mut().remove(name);
+        self
+    }
+
+    /// Names a secret that must be found nowhere.
+    pub fn plant(&self, secret: &str) {
+        assert!(secret.len() >= 6, "too short to be searched for");
+        self.secrets.borrow_mut().insert(secret.trim().to_owned());
+    }
+
+    /// Runs the plugin without a terminal.
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with_input(arguments, "")
+    }
+
+    /// The same with lines for it to read.
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Run {
+        let mut command = self.command(arguments);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Whoever does not read it has closed the pipe.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        self.finished(child.wait_with_output().unwrap())
+    }
+
+    /// The plugin beneath a shell with the same environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("/bin/sh");
+        // The `exit` keeps the shell from replacing itself by the plugin.
+        command.args(["-c", "\"$0\" \"$@\"; exit $?", PLUGIN]).args(arguments);
+        command.env_clear().envs(&*self.environment.borrow()).current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs the plugin as an exec client does; the token that it gives becomes a secret.
+    pub fn get_token(&self, arguments: &[&str], exec_info: Option<&Value>) -> Run {
+        if let Some(info) = exec_info {
+            self.set("KUBERNETES_EXEC_INFO", &format!("{info}\n"));
+        }
+        let run = self.run(&[&["get-token"], arguments].concat());
+        self.unset("KUBERNETES_EXEC_INFO");
+        run
+    }
+
+    /// Runs the real kubectl with a kubeconfig of this home.
+    pub fn kubectl(&self, kubeconfig: &Path, arguments: &[&str]) -> Run {
+        let mut command = Command::new(tool("kubectl"));
+        command.env_clear().envs(&*self.environment.borrow()).env("KUBECONFIG", kubeconfig);
+        let output = command.current_dir(self.folder.path()).stdin(Stdio::null()).args(arguments).output();
+        self.finished(output.unwrap())
+    }
+
+    fn finished(&self, output: Output) -> Run {
+        let run = Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        let mut printed = self.printed.borrow_mut();
+        printed.push(run.stderr.clone());
+        let credential = serde_json::from_str::<Value>(&run.stdout).ok();
+        match credential.as_ref().and_then(|credential| credential["status"]["token"].as_str()) {
+            Some(token) if run.code == 0 => self.plant(token),
+            _ => printed.push(run.stdout.clone()),
+        }
+        run
+    }
+
+    /// A kubeconfig whose user is this plugin.
+    pub fn kubeconfig(&self, cluster: &Cluster, exec: &Value, extension: Option<&Value>) -> PathBuf {
+        let path = self.path(&unique("kubeconfig"));
+        let mut whole = json!({
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "kubectl-vaulttoken",
+            "interactiveMode": "IfAvailable",
+            "provideClusterInfo": true,
+        });
+        whole.as_object_mut().unwrap().extend(exec.as_object().unwrap().clone());
+        cluster.write_kubeconfig(&path, &json!({"exec": whole}), extension);
+        path
+    }
+
+    /// What was printed to standard error, and to standard output where no token belongs.
+    pub fn leaks(&self) -> Vec<String> {
+        let mut leaks = Vec::new();
+        for secret in &*self.secrets.borrow() {
+            for text in &*self.printed.borrow() {
+                if text.contains(secret.as_str()) {
+                    leaks.push(format!("{secret} was printed: {text}"));
+                }
+            }
+            for path in files_beneath(self.folder.path()) {
+                let held = fs::read(&path).unwrap_or_default();
+                let found = held.windows(secret.len()).any(|window| window == secret.as_bytes());
+                if found && !self.given.borrow().contains(&path) {
+                    leaks.push(format!("{secret} lies in {}", path.display()));
+                }
+            }
+        }
+        leaks
+    }
+}
+
+fn files_beneath(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            files.extend(files_beneath(&entry.path()));
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+    }
+    files
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Plain stores and a test that fails anyway have nothing to prove here.
+        if !std::thread::panicking() {
+            let leaks = self.leaks();
+            assert!(leaks.is_empty(), "{leaks:#?}");
+        }
+    }
+}
+
+/// What kubectl says about a call: interactive or not, with the cluster where one is given.
+pub fn exec_info(version: &str, cluster: Option<Value>) -> Value {
+    let mut spec = json!({"interactive": false});
+    if let Some(cluster) = cluster {
+        spec["cluster"] = cluster;
+    }
+    json!({
+        "kind": "ExecCredential",
+        "apiVersion": format!("client.authentication.k8s.io/{version}"),
+        "spec": spec,
+    })
+}

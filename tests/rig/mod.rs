@@ -1,0 +1,54 @@
+//! The test rig: real servers on loopback, each started when a test first asks for it, shared by the
+//! tests of one process, and gone when that process is gone, however it ends. It knows nothing of the
+//! product that is tested with it, and never skips: what is missing fails, naming `make tools`.
+//!
+//! Logs and data of one process lie in `target/rig/<process id>`; the folders of dead processes are
+//! removed by the next one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    missing_docs,
+    unreachable_pub,
+    reason = "in a test to panic is to report, `pub` marks what tests may use, and the walls of the \
+              product are not the rig's"
+)]
+#![allow(dead_code, unused_imports, reason = "each binary that includes the rig uses a part of it")]
+
+mod certificates;
+mod cluster;
+mod double;
+mod folder;
+mod http;
+mod jwt;
+mod ports;
+mod process;
+mod secret_service;
+mod tools;
+mod vault;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub use certificates::{Authority, Certificate};
+pub use cluster::Cluster;
+pub use double::{Double, Reply, Seen};
+pub use folder::folder;
+pub use http::Answer;
+pub use jwt::{Issuer, claims};
+pub use process::poll;
+pub use secret_service::SecretService;
+pub use tools::tool;
+pub use vault::{Session, Vault};
+
+/// A name that no other caller in this process gets, so that tests can share servers. It is valid as
+/// a DNS label, a mount path and a user name.
+pub fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
