@@ -171,7 +171,8 @@ profiles:
     /// What kubectl tells the plugin about this cluster.
     fn exec_info(&self, cluster: &Cluster) -> String {
         use base64::Engine as _;
-        let authority = base64::engine::general_purpose::STANDARD.encode(fs::read(cluster.ca_file()).unwrap());
+        let authority =
+            base64::engine::general_purpose::STANDARD.encode(fs::read(cluster.ca_file()).unwrap());
         json!({
             "kind": "ExecCredential",
             "apiVersion": "client.authentication.k8s.io/v1",

@@ -250,7 +250,8 @@ mod tests {
         *store.meanwhile.borrow_mut() =
             Some(Box::new(|store| *store.failure.borrow_mut() = Some(past(down(), at(2)))));
         let times = RefCell::new(vec![at(3), at(0)]);
-        let error = token(&store, Wish::Usual, || times.borrow_mut().pop().unwrap(), must_not_fetch).unwrap_err();
+        let error =
+            token(&store, Wish::Usual, || times.borrow_mut().pop().unwrap(), must_not_fetch).unwrap_err();
         assert!(matches!(error, Error::Earlier(_)));
         let given = token(&store, Wish::Usual, || at(4), || Ok(token_of("new", 4, 3600))).unwrap();
         assert_eq!(name(&given), "new");
@@ -286,7 +287,10 @@ mod tests {
         assert!(error.is_err(), "an old token is not what was asked for");
         let store = Memory::default();
         *store.meanwhile.borrow_mut() = Some(Box::new(|store| store.keep(&token_of("theirs", 62, 3600))));
-        assert!(token(&store, Wish::Anew, || at(62), must_not_fetch).is_ok(), "one fetch serves all who wait");
+        assert!(
+            token(&store, Wish::Anew, || at(62), must_not_fetch).is_ok(),
+            "one fetch serves all who wait"
+        );
     }
 
     #[test]

@@ -209,7 +209,9 @@ mod tests {
 
     #[test]
     fn addresses_are_compared_in_one_form() {
-        for same in ["https://Prod.example", "https://prod.example:443/", "prod.example:443", "https://prod.example"] {
+        for same in
+            ["https://Prod.example", "https://prod.example:443/", "prod.example:443", "https://prod.example"]
+        {
             assert_eq!(normalised(same).unwrap(), "https://prod.example:443");
         }
         assert_eq!(normalised("https://a:6443/k8s/c-1/").unwrap(), "https://a:6443/k8s/c-1");

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use crate::cache::{CacheKey, TokenStore};
 use crate::cluster::{Cluster, KnownCluster};
-use crate::config::{ClusterProfile, NamedBy, Overrides, Request, Settings, SettingsError, SettingsFiles, SourceSettings};
+use crate::config::{
+    ClusterProfile, NamedBy, Overrides, Request, Settings, SettingsError, SettingsFiles, SourceSettings,
+};
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys;
 use crate::keystore::{Keystore, Place};
 use crate::memory::MemoryFile;
-use crate::trust::Pin;
 use crate::token::{State, Timestamp, Token};
+use crate::trust::Pin;
 use crate::vault::session::SessionKey;
 
 /// How long a keyring of the system may take to answer.
@@ -123,7 +125,9 @@ impl Desk {
             SourceSettings::VaultKubernetes(engine) => engine.mount.as_str(),
             SourceSettings::VaultKv(engine) => engine.mount.as_str(),
             SourceSettings::VaultIdentity(role) => role.role.as_str(),
-            SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => "",
+            SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => {
+                ""
+            }
         };
         let vault = self.request.vault.as_ref().map(|vault| vault.address.to_string());
         format!("{} {} {engine}", vault.unwrap_or_default(), self.request.source.name())
@@ -148,7 +152,8 @@ impl Desk {
         }
         if let [only] = known.as_slice() {
             self.cluster = Some(Cluster::of_known(only));
-            self.key = keys::token_key(&self.request, self.session_key.as_ref(), self.cluster.as_ref(), &self.env);
+            self.key =
+                keys::token_key(&self.request, self.session_key.as_ref(), self.cluster.as_ref(), &self.env);
         }
         Ok(())
     }

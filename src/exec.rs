@@ -156,10 +156,12 @@ pub fn read(text: Option<&str>) -> Result<ExecInfo, ExecError> {
     }
     let api_version = match wire.api_version {
         None => None,
-        Some(text) => match text.strip_prefix("client.authentication.k8s.io/").and(ApiVersion::parse(&text)) {
-            Some(version) => Some(version),
-            None => return Err(ExecError::UnknownVersion(printable(&text))),
-        },
+        Some(text) => {
+            match text.strip_prefix("client.authentication.k8s.io/").and(ApiVersion::parse(&text)) {
+                Some(version) => Some(version),
+                None => return Err(ExecError::UnknownVersion(printable(&text))),
+            }
+        }
     };
     let spec = wire.spec.unwrap_or_default();
     Ok(ExecInfo {
@@ -288,7 +290,8 @@ mod tests {
 
     #[test]
     fn what_other_clients_send_is_understood() {
-        let plural = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredentials","spec":{},"x":1}"#;
+        let plural =
+            r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredentials","spec":{},"x":1}"#;
         assert_eq!(read(Some(plural)).unwrap().api_version, Some(ApiVersion::V1));
         let python = r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential",
             "spec":{"interactive":false,"cluster":{"server":"https://a","certificate-authority":"/ca.pem",

@@ -97,7 +97,8 @@ pub struct SessionItem {
 /// A profile that does not exist, or settings that cannot be used.
 pub fn of(env: &Env, settings: Settings, wanted: Vec<String>, now: Timestamp) -> Result<Vec<Item>, Error> {
     let settings = Arc::new(settings);
-    let names = if wanted.is_empty() { settings.profiles.keys().map(Name::to_string).collect() } else { wanted };
+    let names =
+        if wanted.is_empty() { settings.profiles.keys().map(Name::to_string).collect() } else { wanted };
     let mut items = Vec::new();
     for name in names {
         let overrides = Overrides { profile: Some(name), ..Overrides::default() };
@@ -155,7 +156,9 @@ fn session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
     let expires_at = session.as_ref().and_then(|session| session.expires_at);
     Some(SessionItem {
         vault: vault.name.as_ref().map_or_else(|| vault.address.to_string(), ToString::to_string),
-        method: session.as_ref().map_or_else(|| vault.auth.name().to_owned(), |session| session.method.clone()),
+        method: session
+            .as_ref()
+            .map_or_else(|| vault.auth.name().to_owned(), |session| session.method.clone()),
         state: match &session {
             None => TokenState::Absent,
             Some(_) if expires_at.is_some_and(|end| end <= now) => TokenState::Expired,

@@ -21,6 +21,7 @@ use crate::process::Caller;
 use crate::source::{Asking, Fetched, Source};
 use crate::token::{Timestamp, Token};
 use crate::trust::{self, Verdict};
+use crate::vault::session::SessionKey;
 use crate::vault::{JwtSource, Parts, Patience, Vault, found_token};
 
 /// How a token is to be had.
@@ -69,7 +70,12 @@ pub struct Issued {
 ///
 /// # Errors
 /// Everything that stands between a caller and a token.
-pub fn token(env: &Env, order: &Order, conditions: &Conditions, calling: &mut Calling) -> Result<Issued, Error> {
+pub fn token(
+    env: &Env,
+    order: &Order,
+    conditions: &Conditions,
+    calling: &mut Calling,
+) -> Result<Issued, Error> {
     let clock = conditions.clock;
     let as_told = open(env.clone(), order, conditions);
     if let Ok(desk) = &as_told {
@@ -148,9 +154,10 @@ fn judge(desk: &Desk, asker: &Asker) -> Result<(), Error> {
 fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Token, Error> {
     on_the_network(async {
         let source = Source::new(&desk.request.source, |_| {
-            let settings = desk.request.vault.as_ref();
-            let settings = settings.ok_or_else(|| Error::Fault("the source names no vault".into()))?;
-            Ok(Arc::new(vault(desk, settings, conditions)?))
+            let (Some(settings), Some(key)) = (&desk.request.vault, &desk.session_key) else {
+                return Err(Error::Fault("the source names no vault".into()));
+            };
+            Ok(Arc::new(vault(desk, settings, key, conditions)?))
         })?;
         let asking = Asking {
             server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
@@ -203,11 +210,16 @@ async fn interrupted() -> ExitCode {
     }
 }
 
-/// A client for one Vault, with the session store of this desk.
+/// A client for one Vault, whose session is kept under `key` in the place of this desk.
 ///
 /// # Errors
 /// Settings of the environment that make no sense, or a token helper that fails.
-pub fn vault(desk: &Desk, settings: &VaultSettings, conditions: &Conditions) -> Result<Vault, Error> {
+pub fn vault(
+    desk: &Desk,
+    settings: &VaultSettings,
+    key: &SessionKey,
+    conditions: &Conditions,
+) -> Result<Vault, Error> {
     let deadline = Instant::now() + conditions.timeout;
     let note = Arc::clone(&conditions.note);
     let waiting = move || note("waiting for another process that logs in");
@@ -220,7 +232,7 @@ pub fn vault(desk: &Desk, settings: &VaultSettings, conditions: &Conditions) -> 
         settings: settings.clone(),
         transport: desk.request.transport.clone(),
         sessions: Arc::new(sessions),
-        session_key: keys::session_key(settings, &desk.request, &desk.env),
+        session_key: key.clone(),
         workload: workload(desk, &settings.auth, conditions, deadline),
         found_token,
         clock: conditions.clock,
@@ -248,7 +260,8 @@ fn workload(
         vault: &|name| {
             let settings = desk.request.vault_named(name);
             let settings = settings.ok_or_else(|| Error::Fault(format!("no vault `{name}`")))?;
-            Ok(Arc::new(vault(desk, &settings, conditions)?))
+            let key = keys::session_key(&settings, &desk.request, &desk.env);
+            Ok(Arc::new(vault(desk, &settings, &key, conditions)?))
         },
         clock: conditions.clock,
         deadline,

@@ -7,7 +7,8 @@
 use crate::cache::{CacheKey, KeyBuilder};
 use crate::cluster::Cluster;
 use crate::config::{
-    AuthMethod, ClusterPin, Identity, JwtOrigin, Name, Pem, Request, SourceSettings, TlsSettings, VaultSettings,
+    AuthMethod, ClusterPin, Identity, JwtOrigin, Name, Pem, Request, SourceSettings, TlsSettings,
+    VaultSettings,
 };
 use crate::env::Env;
 use crate::identity;
@@ -96,7 +97,10 @@ fn source(key: KeyBuilder, source: &SourceSettings) -> KeyBuilder {
 
 fn tls(key: KeyBuilder, tls: &TlsSettings) -> KeyBuilder {
     key.list("certificateAuthorities", tls.certificate_authorities.iter().map(pem))
-        .optional("clientCertificate", tls.client_certificate.as_ref().map(|(certificate, _)| pem(certificate)))
+        .optional(
+            "clientCertificate",
+            tls.client_certificate.as_ref().map(|(certificate, _)| pem(certificate)),
+        )
         .optional("serverName", tls.server_name.as_deref())
         .part("skipVerify", [u8::from(tls.skip_verify)])
 }

@@ -128,12 +128,14 @@ impl MemoryFile {
     /// # Errors
     /// Where it cannot be read, or not be kept: then nothing was accepted.
     pub fn accept(&self, change: impl FnOnce(&mut Memory)) -> Result<(), TrustError> {
-        let path = self.folder.as_deref().ok_or_else(|| self.not_kept("the environment names no folder for it"))?;
+        let path =
+            self.folder.as_deref().ok_or_else(|| self.not_kept("the environment names no folder for it"))?;
         let folder = Folder::create(path).map_err(|error| self.not_kept(&error.to_string()))?;
         let _lock = lock::acquire(&folder, LOCK, PATIENCE, &mut || ());
         let mut memory = self.read_from(&folder)?;
         change(&mut memory);
-        let content = serde_json::to_vec_pretty(&memory).map_err(|error| self.not_kept(&error.to_string()))?;
+        let content =
+            serde_json::to_vec_pretty(&memory).map_err(|error| self.not_kept(&error.to_string()))?;
         folder.replace(NAME, &content, true).map_err(|error| self.not_kept(&error.to_string()))?;
         Ok(())
     }
@@ -186,7 +188,11 @@ mod tests {
         fs::remove_file(folder.path().join(NAME)).unwrap();
         std::os::unix::fs::symlink("/dev/null", folder.path().join(NAME)).unwrap();
         let error = file.read().unwrap_err();
-        assert!(error.to_string().ends_with("trust.json`, which remembers the clusters of each profile, cannot be read"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("trust.json`, which remembers the clusters of each profile, cannot be read")
+        );
         assert!(file.accept(|_| ()).is_err());
     }
 

@@ -87,7 +87,9 @@ mod hidden {
         let failed = |error: rustix::io::Errno| NoAnswer::Failed(error.to_string());
         let before = tcgetattr(io::stdin()).map_err(failed)?;
         let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ISIG | LocalModes::ICANON);
+        quiet
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ISIG | LocalModes::ICANON);
         quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
         quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
         let _restore = Restore(before);

@@ -11,8 +11,8 @@ use crate::error::{Calling, Error};
 use crate::issue::{self, Conditions};
 use crate::keys;
 use crate::trust;
-use crate::vault::session::SessionKey;
 use crate::vault::Person;
+use crate::vault::session::SessionKey;
 
 /// How to log in.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub fn all(
         }
         let chosen = vault.with_login_overrides(&sign_in.overrides)?;
         accept(&desk, &chosen, sign_in)?;
-        lines.push(one(&desk, &chosen, conditions, person)?);
+        lines.push(one(&desk, &chosen, &key, conditions, person)?);
         done.push(key);
     }
     Ok(lines)
@@ -66,15 +66,13 @@ fn accept(desk: &Desk, vault: &VaultSettings, sign_in: &SignIn) -> Result<(), Er
 fn one(
     desk: &Desk,
     chosen: &VaultSettings,
+    key: &SessionKey,
     conditions: &Conditions,
     person: &dyn Person,
-
 ) -> Result<String, Error> {
-    let vault = issue::vault(desk, chosen, conditions)?;
+    let vault = issue::vault(desk, chosen, key, conditions)?;
     let session = issue::on_the_network(async { Ok(vault.login(person).await?) })?;
-    if let Some(key) = &desk.session_key {
-        forget_tokens_of(desk, key);
-    }
+    forget_tokens_of(desk, key);
     let who = session.subject.as_deref().unwrap_or("somebody whom Vault does not name");
     let until = session.expires_at.map(|end| format!(" until {}", end.format("%Y-%m-%d %H:%M:%SZ")));
     Ok(format!("logged in to {} as {who}{}", vault.origin(), until.unwrap_or_default()))

@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use crate::cache::Kept;
 use crate::cache::CacheKey;
+use crate::cache::Kept;
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode};
@@ -78,11 +78,11 @@ pub fn one(
     let desk = Desk::open(env.clone(), order)?;
     calling.profile = desk.request.profile.as_ref().map(ToString::to_string);
     let kept = tokens_of(&desk);
-    let (session, leases, failure) = match &desk.request.vault {
-        None => (SessionEnd::None, Vec::new(), None),
-        Some(settings) => {
+    let (session, leases, failure) = match (&desk.request.vault, &desk.session_key) {
+        (None, _) | (_, None) => (SessionEnd::None, Vec::new(), None),
+        (Some(settings), Some(key)) => {
             let outcome = issue::on_the_network(async {
-                let vault = issue::vault(&desk, settings, conditions)?;
+                let vault = issue::vault(&desk, settings, key, conditions)?;
                 Ok(revoke(&vault, &kept).await)
             });
             match outcome {
@@ -162,10 +162,5 @@ fn end_of(token: &Token, session_revoked: bool, lease_revoked: bool, now: Timest
         Some(true) => Some("Vault did not revoke its lease"),
         None => Some("nothing revokes it before its own end"),
     };
-    TokenEnd {
-        cluster: None,
-        revoked,
-        stays_valid_until: why.map(|_| own_end),
-        why,
-    }
+    TokenEnd { cluster: None, revoked, stays_valid_until: why.map(|_| own_end), why }
 }

@@ -293,8 +293,13 @@ pub fn judge_claim(pins: &[Pin], remembered: &[KnownCluster], server: &str) -> R
     if known.peek().is_none() || known.any(|known| known.is_at(&server)) {
         return Ok(());
     }
-    let claimed =
-        Cluster { server, authorities: BTreeSet::new(), tls_server_name: None, insecure: false, authority_pem: None };
+    let claimed = Cluster {
+        server,
+        authorities: BTreeSet::new(),
+        tls_server_name: None,
+        insecure: false,
+        authority_pem: None,
+    };
     Err(other_cluster(pins, remembered, &claimed))
 }
 
@@ -322,15 +327,17 @@ mod tests {
 
     fn cluster(server: &str, authority: &str) -> Cluster {
         let authorities = if authority.is_empty() { BTreeSet::new() } else { [authority.to_owned()].into() };
-        Cluster { server: server.into(), authorities, tls_server_name: None, insecure: false, authority_pem: None }
+        Cluster {
+            server: server.into(),
+            authorities,
+            tls_server_name: None,
+            insecure: false,
+            authority_pem: None,
+        }
     }
 
     fn pin(server: &str, authority: &str) -> Pin {
-        Pin {
-            cluster: cluster(server, authority).to_known(),
-            insecure: false,
-            without_cluster_info: false,
-        }
+        Pin { cluster: cluster(server, authority).to_known(), insecure: false, without_cluster_info: false }
     }
 
     const PROD: &str = "https://prod:6443";

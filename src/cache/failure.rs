@@ -80,7 +80,10 @@ mod tests {
         for _ in 0..40 {
             let next = KeptFailure::after(kept.take(), failure(), None, now);
             lasted.push((next.until() - now).num_seconds());
-            assert_eq!(next.clone().current(next.until() - TimeDelta::milliseconds(1)).map(|kept| kept.failure), Some(failure()));
+            assert_eq!(
+                next.clone().current(next.until() - TimeDelta::milliseconds(1)).map(|kept| kept.failure),
+                Some(failure())
+            );
             assert_eq!(next.clone().current(next.until()), None);
             now = next.until() + TimeDelta::seconds(1);
             kept = Some(next);
@@ -91,7 +94,12 @@ mod tests {
 
     #[test]
     fn after_a_quiet_while_it_starts_anew() {
-        let second = KeptFailure::after(Some(KeptFailure::after(None, failure(), None, at(0))), failure(), None, at(6));
+        let second = KeptFailure::after(
+            Some(KeptFailure::after(None, failure(), None, at(0))),
+            failure(),
+            None,
+            at(6),
+        );
         assert_eq!(second.until(), at(16));
         let soon = KeptFailure::after(Some(second.clone()), failure(), None, at(16 + 299));
         assert_eq!(soon.until(), at(16 + 299 + 20));
@@ -112,7 +120,7 @@ mod tests {
         let text = serde_json::to_string(&kept).unwrap();
         assert_eq!(
             text,
-            r#"{"failure":{"exit_code":"Refused","what":"no","why":null,"hint":null},"until":"1970-01-12T13:46:45Z","count":1}"#
+            r#"{"failure":{"exit_code":"Refused","what":"no","why":null,"hint":null},"at":"1970-01-12T13:46:40Z","until":"1970-01-12T13:46:45Z","caller":null,"count":1}"#
         );
         assert_eq!(serde_json::from_str::<KeptFailure>(&text).unwrap(), kept);
     }

@@ -193,6 +193,10 @@ mod tests {
         }
     }
 
+    fn failure_of(store: &TokenStore, key: &CacheKey, now: Timestamp) -> Option<Failure> {
+        store.load_failure(key, now).map(|kept| kept.failure)
+    }
+
     fn failure(what: &str) -> Failure {
         Failure { exit_code: ExitCode::Refused, what: what.into(), why: None, hint: None }
     }

@@ -100,9 +100,7 @@ fn answer_version(
 ) -> Result<ApiVersion, ExecError> {
     let said = flag.or_else(|| context.env.filled("VAULTTOKEN_EXEC_API_VERSION"));
     let said = match said {
-        Some(text) => {
-            Some(ApiVersion::parse(text).ok_or_else(|| ExecError::NoSuchVersion(text.to_owned()))?)
-        }
+        Some(text) => Some(ApiVersion::parse(text).ok_or_else(|| ExecError::NoSuchVersion(text.to_owned()))?),
         None => None,
     };
     Ok(asked.or(said).unwrap_or_default())

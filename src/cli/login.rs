@@ -56,12 +56,11 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
         order.overrides.vault.clone_from(&flags.vault);
         order.overrides.vault_address.clone_from(&flags.vault_address);
     }
-    let sign_in = SignIn {
-        overrides,
-        person_is_there: prompt::somebody_is_there(),
-    };
+    let sign_in = SignIn { overrides, person_is_there: prompt::somebody_is_there() };
     let conditions = context.conditions();
-    for done in sign_in::all(&context.env, &orders, &sign_in, &conditions, &prompt::Terminal, &mut context.calling)? {
+    for done in
+        sign_in::all(&context.env, &orders, &sign_in, &conditions, &prompt::Terminal, &mut context.calling)?
+    {
         output::note(&done);
     }
     for order in &orders {

@@ -117,7 +117,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Runs one command: the whole program but for the process itself.
 #[must_use]
-pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>, env: Env, clock: fn() -> Timestamp) -> u8 {
+pub fn run(
+    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+    env: Env,
+    clock: fn() -> Timestamp,
+) -> u8 {
     let program = called_as(&env);
     let calling = Calling { program: program.to_owned(), profile: None };
     let line = match parse(arguments, program) {
@@ -207,7 +211,8 @@ impl Context {
 
     /// Names the kubeconfig context in a refusal, so that its hint can be pasted.
     fn with_context_of(&self, error: Error, order: &Order) -> Error {
-        let Error::Trust(TrustError::OtherCluster { server, known, difference, context: None }) = error else {
+        let Error::Trust(TrustError::OtherCluster { server, known, difference, context: None }) = error
+        else {
             return error;
         };
         let leads_there = |kubeconfig: &Kubeconfig, name: &&str| {

@@ -56,7 +56,8 @@ fn table(items: &[Item]) -> String {
 }
 
 fn line(cells: &[&str; 8], widths: [usize; 8]) -> String {
-    let mut line: String = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}   ")).collect();
+    let mut line: String =
+        cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}   ")).collect();
     line.truncate(line.trim_end().len());
     line.push('\n');
     line

@@ -28,10 +28,7 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, Error> {
         version: env!("CARGO_PKG_VERSION"),
         commit: option_env!("VAULTTOKEN_COMMIT"),
         target: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
-        exec_api_versions: [
-            crate::exec::ApiVersion::V1.as_str(),
-            crate::exec::ApiVersion::V1Beta1.as_str(),
-        ],
+        exec_api_versions: [crate::exec::ApiVersion::V1.as_str(), crate::exec::ApiVersion::V1Beta1.as_str()],
         tls: "rustls with ring",
     };
     output::document(flags.output, "Version", &version, || {

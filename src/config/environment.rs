@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn authorities_are_the_first_for_vault_and_all_for_openbao() {
-        let of = |pairs: &[(&str, &str)]| certificate_authorities(&env(pairs));
+        let of = |pairs: &[(&str, &str)]| vault_certificate_authorities(&env(pairs));
         let [file, text, folder] =
             [Pem::File("/f".into()), Pem::Inline("pem".into()), Pem::Folder("/d".into())];
         assert_eq!(
@@ -298,8 +298,9 @@ mod tests {
             of(&[("BAO_CAPATH", "/d"), ("VAULT_CACERT_BYTES", "pem"), ("VAULT_CACERT", "/f")]),
             [file.clone(), text, folder]
         );
-        assert_eq!(of(&[("SSL_CERT_FILE", "/s"), ("VAULT_CACERT", "/f")]), [file]);
-        assert_eq!(of(&[("SSL_CERT_FILE", "/s")]), [Pem::File("/s".into())]);
+        let both = env(&[("SSL_CERT_FILE", "/s"), ("VAULT_CACERT", "/f")]);
+        assert_eq!(vault_certificate_authorities(&both), [file]);
+        assert_eq!(certificate_authorities(&both), [Pem::File("/s".into())]);
     }
 
     #[test]

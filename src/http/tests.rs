@@ -303,19 +303,9 @@ async fn a_client_certificate_is_presented_and_missed() {
     assert_eq!(told[1], "it refused our client certificate, or wants one: alert CertificateRequired");
     assert!(server.seen().is_empty());
 
-    tls.client_certificate = Some((Pem::Inline(certificate.clone()), Pem::Inline(key.clone())));
+    tls.client_certificate = Some((Pem::Inline(certificate), Pem::Inline(key)));
     let server = Scripted::tls([reply(200, "{}")], config());
     assert_eq!(client(&tls).send(get(&server.url)).await.unwrap().status, 200);
-
-    // The environment's pair stands in where the settings name none.
-    tls.client_certificate = None;
-    let transport = Transport {
-        client_certificate: Some((Pem::Inline(certificate), Pem::Inline(key))),
-        ..Transport::default()
-    };
-    let server = Scripted::tls([reply(200, "{}")], config());
-    let client = Client::new(&tls, &transport, None).unwrap();
-    assert_eq!(client.send(get(&server.url)).await.unwrap().status, 200);
 }
 
 #[tokio::test]
@@ -369,7 +359,7 @@ async fn the_standard_proxies_serve_other_machines_only() {
     let proxy = Scripted::new([reply(200, "{}"), reply(200, "{}")]);
     let direct = Scripted::new([reply(200, "{}")]);
     let transport = Transport {
-        http_proxy: Some(proxy.url.authority().to_owned()),
+        http_proxy: Some(proxy.url.authority().into()),
         no_proxy: Some("internal.example".into()),
         ..Transport::default()
     };
@@ -391,7 +381,7 @@ async fn vaults_own_proxy_wins_and_a_refusal_of_it_is_told() {
     address.set_username("me").unwrap();
     address.set_password(Some("hunter2")).unwrap();
     let transport = Transport {
-        vault_proxy: Some(address),
+        vault_proxy: Some(address.as_str().into()),
         https_proxy: Some("http://127.0.0.1:1".into()),
         ..Transport::default()
     };

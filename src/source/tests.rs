@@ -161,7 +161,12 @@ mod clusters {
         let compare =
             |ours: &str, theirs: &str| document(here, Some(ours)).compare(&asking(there, Some(theirs)));
         assert_eq!(compare(&ours, &ours), Comparison::Same, "whatever name it is reached by");
-        assert_eq!(compare(&ours, &format!("{theirs}{ours}")), Comparison::Same, "while it is replaced");
+        assert_eq!(compare(&format!("{theirs}{ours}"), &ours), Comparison::Same, "while it is replaced");
+        assert_eq!(
+            compare(&ours, &format!("{theirs}{ours}")),
+            Comparison::OtherAuthority,
+            "whoever holds a certificate of the second CA could answer"
+        );
         assert_eq!(compare(&ours, &theirs), Comparison::OtherAuthority);
         assert_eq!(
             document(here, Some(&ours)).compare(&asking(here, Some(&theirs))),

@@ -28,6 +28,14 @@ pub struct FoundToken {
     pub from: FoundIn,
 }
 
+impl FoundToken {
+    /// Whether a variable names it, and so somebody means it for this very call.
+    #[must_use]
+    pub fn is_of_the_environment(&self) -> bool {
+        matches!(self.from, FoundIn::Environment(_))
+    }
+}
+
 /// Where a token was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FoundIn {

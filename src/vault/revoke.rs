@@ -26,6 +26,11 @@ impl Vault {
     /// A session that may not revoke itself stays kept; [`Self::forget_session`] drops it.
     pub async fn revoke_session(&self) -> Result<Revocation, VaultError> {
         let Some(session) = self.kept_session() else { return Ok(Revocation::Nothing) };
+        if session.method == "token" {
+            // A person brought it, and may use it elsewhere: it is forgotten here, and lives on.
+            self.forget_session();
+            return Ok(Revocation::Nothing);
+        }
         let path = "auth/token/revoke-self";
         let mut ask = Ask::post(path, Zeroizing::new(b"{}".to_vec()), self.deadline());
         ask.token = Some(&session.token);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chrono::TimeDelta;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::auth::{self, Granted, LogIn};
 use super::call::{Health, LOOKUP_SELF, health, lookup, same_token};
@@ -51,7 +52,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::LoginRequired`] where only a person can log in.
     pub async fn session(&self) -> Result<Session, VaultError> {
-        if self.parts.settings.auth == AuthMethod::Token {
+        if self.parts.settings.auth == AuthMethod::Token && !self.prefers_kept_session() {
             let known = held(&self.current).clone();
             return match known {
                 Some(session) => Ok(session),
@@ -99,10 +100,31 @@ impl Vault {
 
     /// Logs in anew, with a person where the method needs one, and keeps the session.
     pub async fn login(&self, person: &dyn Person) -> Result<Session, VaultError> {
-        if self.parts.settings.auth == AuthMethod::Token {
-            return self.look_up_found().await;
+        if self.parts.settings.auth != AuthMethod::Token {
+            return self.log_in(Some(person)).await;
         }
-        self.log_in(Some(person)).await
+        match &self.parts.found_token {
+            Some(found) => self.look_up(&found.token).await,
+            None => self.keep_pasted(person).await,
+        }
+    }
+
+    /// Takes a token from the person, makes sure that Vault knows it, and keeps it.
+    async fn keep_pasted(&self, person: &dyn Person) -> Result<Session, VaultError> {
+        let origin = self.origin().to_owned();
+        let prompt = format!("token for {origin}: ");
+        let asked = self.ask_person(Some(person), "a token", |person| person.ask_secret(&prompt))?;
+        let token = SecretString::from(asked.expose_secret().trim());
+        let session = Session { ours: true, ..self.look_up(&token).await? };
+        self.keep(&session);
+        Ok(session)
+    }
+
+    /// Whether a session that `login` made goes before a token that lies about: a variable says what
+    /// is meant for this call, a helper or a file what was meant some time.
+    fn prefers_kept_session(&self) -> bool {
+        let said_now = self.parts.found_token.as_ref().is_some_and(FoundToken::is_of_the_environment);
+        !said_now && self.kept_session().is_some_and(|session| life(&session, self.now()) != Life::Over)
     }
 
     /// The session that is kept, whatever its state; none for a token that was found.
@@ -207,13 +229,17 @@ impl Vault {
         Some(renewed)
     }
 
-    /// The token that was found, as a session: Vault says until when it lives.
     async fn look_up_found(&self) -> Result<Session, VaultError> {
-        let Some(FoundToken { token, .. }) = &self.parts.found_token else {
-            return Err(self.login_required(
+        match &self.parts.found_token {
+            Some(found) => self.look_up(&found.token).await,
+            None => Err(self.login_required(
                 "there is no token in `VAULT_TOKEN` or `BAO_TOKEN`, a token helper or `~/.vault-token`",
-            ));
-        };
+            )),
+        }
+    }
+
+    /// A token that somebody else made, as a session: Vault says until when it lives.
+    async fn look_up(&self, token: &SecretString) -> Result<Session, VaultError> {
         let now = self.now();
         let reply = self.exchange.ask(Ask::get(LOOKUP_SELF, Some(token), self.deadline())).await?;
         if health(&reply) == Health::Dead {
@@ -256,7 +282,6 @@ fn end(auth: &Auth, since: Timestamp) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::SecretString;
 
     fn session(lifetime: i64) -> Session {
         let born = Timestamp::UNIX_EPOCH;

@@ -76,7 +76,8 @@ impl Home {
         let folder = TempDir::with_prefix("vaulttoken-home-").unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         fs::create_dir(folder.path().join("run")).unwrap();
-        fs::set_permissions(folder.path().join("run"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        fs::set_permissions(folder.path().join("run"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .unwrap();
         let environment = BTreeMap::from([
             ("HOME".to_owned(), folder.path().display().to_string()),
             ("PATH".to_owned(), format!("{}:/usr/bin:/bin", Path::new(PLUGIN).parent().unwrap().display())),

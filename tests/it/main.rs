@@ -15,5 +15,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod home;
 mod krew;
 mod rig_works;
+mod sources;

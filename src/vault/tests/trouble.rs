@@ -246,7 +246,7 @@ async fn tls_is_never_left() {
 fn nothing_goes_in_clear_to_another_machine() {
     let error = |address: &str, proxy: Option<&str>| {
         let mut parts = parts(&Url::parse(address).unwrap(), approle(), &Arc::default());
-        parts.transport.vault_proxy = proxy.map(|proxy| Url::parse(proxy).unwrap());
+        parts.transport.vault_proxy = proxy.map(SecretString::from);
         Vault::new(parts).err().map(|error| error.to_string())
     };
     let refused = |address| Some(format!("nothing secret is sent to `{address}` without TLS"));
