@@ -3,15 +3,17 @@
 
 use std::time::Instant;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::redirect::{Redirects, Refused, is_redirect};
 use super::wire::Envelope;
 use super::{VaultError, printables};
-use crate::config::{Transport, VaultAddress, VaultSettings};
-use crate::http::{Client, HeaderName, HttpError, Method, Request, Response, is_loopback};
+use crate::config::{TlsSettings, Transport, VaultAddress, VaultSettings};
+use crate::http::{
+    Client, HeaderName, HttpError, Method, Request, Response, is_loopback, is_own_authority, proxied_in_clear,
+};
 
 /// The way to one Vault and one namespace of it.
 pub(super) struct Exchange {
@@ -19,6 +21,7 @@ pub(super) struct Exchange {
     /// With the address's path prefix, without a slash at its end.
     base: Url,
     redirects: Redirects,
+    tls: TlsSettings,
     namespace: Option<String>,
     /// The address, for messages.
     pub(super) origin: String,
@@ -96,13 +99,9 @@ impl Exchange {
                 (base, Some(path.as_path()), shown)
             }
         };
-        let proxied_in_clear = transport
-            .vault_proxy
-            .as_ref()
-            .and_then(|proxy| Url::parse(proxy.expose_secret()).ok())
-            .is_some_and(|proxy| proxy.scheme() == "http" && !is_loopback(&proxy));
         // Security: who listens on the wire would have password and token.
-        if socket.is_none() && base.scheme() == "http" && (!is_loopback(&base) || proxied_in_clear) {
+        if socket.is_none() && base.scheme() == "http" && (!is_loopback(&base) || proxied_in_clear(transport))
+        {
             return Err(VaultError::Cleartext { vault: shown });
         }
         let further = settings.addresses.iter().filter_map(|address| match address {
@@ -111,11 +110,11 @@ impl Exchange {
         });
         let redirects = Redirects {
             listed: std::iter::once(base.clone()).chain(further).collect(),
-            own_authority: !settings.tls.certificate_authorities.is_empty() && !settings.tls.skip_verify,
             socket: socket.is_some(),
         };
+        let tls = settings.tls.clone();
         let client = Client::for_vault(&settings.tls, transport, socket)?;
-        Ok(Self { client, base, redirects, namespace: settings.namespace.clone(), origin: shown })
+        Ok(Self { client, base, redirects, tls, namespace: settings.namespace.clone(), origin: shown })
     }
 
     /// Asks, follows at most one redirect, and repeats what may be repeated.
@@ -195,7 +194,9 @@ impl Exchange {
     }
 
     fn target(&self, from: &Url, response: &Response, path: &str) -> Result<Url, VaultError> {
-        self.redirects.target(from, response).map_err(|refused| match refused {
+        // Read only now: hardly any call is redirected.
+        let own_authority = is_own_authority(&self.tls);
+        self.redirects.target(from, response, own_authority).map_err(|refused| match refused {
             Refused::Malformed(why) => self.unusable(path, why),
             Refused::Withheld { target, why } => {
                 VaultError::Redirect { vault: self.origin.clone(), target, why }

@@ -130,7 +130,11 @@ async fn a_session_that_may_not_look_itself_up_is_not_taken_for_dead() {
 
 #[tokio::test]
 async fn a_dead_session_is_replaced_once_by_one_log_in() {
-    for dead in [DEAD, "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"] {
+    for dead in [
+        DEAD,
+        "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n",
+        "1 error occurred:\n\t* invalid token\n\n",
+    ] {
         let server = Scripted::new([
             errors(403, dead),
             errors(403, dead),

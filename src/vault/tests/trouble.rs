@@ -256,6 +256,7 @@ fn nothing_goes_in_clear_to_another_machine() {
         error("http://127.0.0.1:8200", Some("http://proxy.example:3128")),
         refused("http://127.0.0.1:8200")
     );
+    assert_eq!(error("http://127.0.0.1:8200", Some("proxy.example:3128")), refused("http://127.0.0.1:8200"));
     assert_eq!(error("http://127.0.0.1:8200", Some("http://127.0.0.1:3128")), None);
     assert_eq!(error("http://localhost:8200", None), None);
     assert_eq!(error("https://vault.example", Some("http://proxy.example:3128")), None);
