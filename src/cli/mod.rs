@@ -129,8 +129,7 @@ pub fn run(
         Err(error) => return output::usage(&error),
     };
     let CommandLine { command, common } = line;
-    let Common { config, profile, namespace, kubeconfig, context: chosen_context, timeout, verbose } =
-        common;
+    let Common { config, profile, namespace, kubeconfig, context: chosen_context, timeout, verbose } = common;
     let mut context = Context {
         env,
         calling,
