@@ -15,7 +15,15 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod addresses;
+mod apart;
+mod commands;
+mod engine;
 mod home;
 mod krew;
+mod kubectl;
+mod lifetimes;
+mod methods;
 mod rig_works;
 mod sources;
+mod terminal;
