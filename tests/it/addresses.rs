@@ -167,39 +167,55 @@ fn verification_is_switched_off_by_a_persons_own_variable_alone() {
 }
 
 #[test]
-fn a_namespace_is_said_by_variable_and_by_the_settings() {
+fn a_namespace_is_said_with_every_request() {
     let vault = Vault::shared();
-    if !vault.supports_namespaces() {
-        // A server without them says that there is none of that name.
-        let engine = engine::shared();
-        let home = home_with(&engine, "reader", None);
-        let token = engine.vault_token(&vault.root());
-        home.plant(&token);
-        home.set("VAULT_TOKEN", &token);
-        let mut vaults = corp(vault, None);
-        vaults["corp"]["namespace"] = json!("team-x");
-        home.settings(&json!({"vaults": vaults, "profiles": {"prod": {"source": engine.source("reader")}}}));
-        let run = home.get_token(&[], None);
-        assert_eq!(run.failed(run.code).lines().count(), 3, "{run:?}");
-        return;
-    }
-    let root = vault.root().create_namespace(&unique("tenant")).create_namespace("team");
+    let root = if vault.supports_namespaces() {
+        vault.root().create_namespace(&unique("tenant")).create_namespace("team")
+    } else {
+        // A server that has none takes the header for one that it does not know.
+        vault.root().within("tenant/team")
+    };
     let namespace = root.namespace.clone().unwrap();
     let engine = Engine::new(&root, Cluster::shared());
-    let token = engine.vault_token(&root);
-    let (home, flags) = home_without_settings(&engine);
-    home.plant(&token);
-    home.set("VAULT_ADDR", &vault.address).set("VAULT_CACERT", &vault.ca_file().display().to_string());
-    home.set("VAULT_TOKEN", &token).set("VAULT_NAMESPACE", &format!("{namespace}/"));
-    gets_a_token(&home, &strs(&flags), &engine);
-    home.set("BAO_NAMESPACE", "nobody");
-    let run = home.get_token(&[&strs(&flags)[..], &["--force-refresh"]].concat(), None);
-    assert_eq!(run.failed(run.code).lines().next().unwrap().matches("nobody").count(), 1, "{run:?}");
-    home.unset("BAO_NAMESPACE").unset("VAULT_NAMESPACE");
-    let mut vaults = corp(vault, None);
-    vaults["corp"]["namespace"] = json!(namespace);
-    home.settings(&json!({"vaults": vaults, "profiles": {"prod": {"source": engine.source("reader")}}}));
+    let mount = unique("approle");
+    root.enable_auth("approle", &mount);
+    let (role_id, secret_id) = root.approle(&mount, "job", &[&engine.policy]);
+    let proxy = Double::before(&vault.authority, &vault.address, |_| Reply::Passed);
+    let home = Home::new();
+    let file = home.write_secret("secret-id", &secret_id);
+    home.settings(&json!({
+        "vaults": {"corp": {
+            "address": proxy.address, "certificateAuthority": vault.ca_file(), "namespace": namespace,
+            "auth": {"approle": {"mount": mount, "roleId": role_id, "secretIdFile": file}},
+        }},
+        "profiles": {"prod": {"source": engine.source("reader")}},
+    }));
     gets_a_token(&home, &[], &engine);
     // The lease is in the namespace, and so is what ends it.
-    home.run(&["logout"]).succeeded();
+    let list = home.run(&["logout", "--output=json"]).quiet().json();
+    assert_eq!(list["items"][0]["session"], "revoked");
+    let seen = proxy.seen();
+    assert!(seen.len() >= 3);
+    for seen in seen {
+        assert_eq!(seen.header("x-vault-namespace"), Some(namespace.as_str()), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_namespace_of_the_environment_goes_with_its_address_and_openbaos_goes_first() {
+    let (engine, vault) = (engine::shared(), Vault::shared());
+    let namespaces = vault.supports_namespaces();
+    let (home, flags) = home_without_settings(&engine);
+    let proxy = Double::before(&vault.authority, &vault.address, |_| Reply::Passed);
+    home.set("VAULT_ADDR", &proxy.address).set("VAULT_CACERT", &vault.ca_file().display().to_string());
+    home.set("VAULT_NAMESPACE", "nobody/here/");
+    let run = home.get_token(&strs(&flags), None);
+    if namespaces {
+        assert!(run.failed(4).contains("`nobody/here`"), "{run:?}");
+    }
+    assert_eq!(proxy.seen()[0].header("x-vault-namespace"), Some("nobody/here"));
+    let before = proxy.seen().len();
+    home.set("BAO_NAMESPACE", "");
+    gets_a_token(&home, &strs(&flags), &engine);
+    assert_eq!(proxy.seen()[before].header("x-vault-namespace"), None);
 }

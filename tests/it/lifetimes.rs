@@ -210,3 +210,40 @@ fn a_session_that_can_grow_grows_as_far_as_the_generated_account_needs() {
     assert!(moment(&item["token"]["usableUntil"]) > now() + TimeDelta::minutes(10), "{item}");
     assert!(expires_at > now() + TimeDelta::minutes(10), "{item}");
 }
+
+#[test]
+fn a_batch_token_mints_and_is_told_of_honestly() {
+    let engine = engine::shared();
+    for role in ["reader", "viewer"] {
+        let (home, mount) = home_of_job(&engine, role, 120);
+        let batch = json!({"token_policies": [engine.policy], "token_ttl": "120s", "token_type": "batch"});
+        Vault::shared().root().write(&format!("auth/{mount}/role/job"), &batch);
+        let token = home.get_token(&[], None).quiet().token();
+        assert!(cluster_accepts(&token));
+        let item = status(&home);
+        assert_eq!(item["session"]["renewable"], false);
+        let usable_until = moment(&item["token"]["usableUntil"]);
+        let session_end = moment(&item["session"]["expiresAt"]);
+        assert_eq!(usable_until <= session_end + TimeDelta::seconds(1), role == "viewer", "{item}");
+        // Nobody can revoke it; its end is told, and what was here is gone.
+        let run = home.run(&["logout", "--output=json"]);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
+        assert_eq!(run.json()["items"][0]["session"], "staysValid", "{run:?}");
+        assert_eq!(status(&home)["token"]["state"], "absent");
+        assert_eq!(status(&home)["session"]["state"], "absent");
+    }
+}
+
+#[test]
+fn a_session_of_few_uses_is_replaced_when_they_are_used_up() {
+    let engine = engine::shared();
+    let (home, mount) = home_of_job(&engine, "reader", 3600);
+    let few = json!({"token_policies": [engine.policy], "token_ttl": "1h", "token_num_uses": 2});
+    Vault::shared().root().write(&format!("auth/{mount}/role/job"), &few);
+    for _ in 0..5 {
+        let run = home.get_token(&["--force-refresh"], None).quiet();
+        assert!(cluster_accepts(&run.token()));
+    }
+    let log_ins = calls(&format!("auth/{mount}/login"), &engine.policy);
+    assert!((2..=5).contains(&log_ins), "{log_ins}");
+}

@@ -438,6 +438,45 @@ fn a_job_of_github_actions_logs_in() {
 }
 
 #[test]
+fn an_identity_of_one_vault_logs_in_to_another() {
+    let (vault, other) = (Vault::shared(), Vault::other());
+    // At the first: a job with an identity for the audience `vault`.
+    let (root, name) = (vault.root(), unique("issuing"));
+    root.enable_auth("approle", &name);
+    root.identity_role(&name, "vault", &name);
+    root.write_policy(&name, &format!("path \"identity/oidc/token/{name}\" {{ capabilities = [\"read\"] }}"));
+    let (role_id, secret_id) = root.approle(&name, "job", &[&name]);
+    // The other believes the first.
+    let (engine, mount) = (Engine::new(&other.root(), Cluster::shared()), unique("jwt"));
+    other.root().enable_auth("jwt", &mount);
+    let trust = json!({
+        "oidc_discovery_url": format!("{}/v1/identity/oidc", vault.address),
+        "oidc_discovery_ca_pem": vault.authority.pem,
+    });
+    other.root().write(&format!("auth/{mount}/config"), &trust);
+    other.root().jwt_role(&mount, "job", "vault", &[&engine.policy]);
+    let home = Home::new();
+    let file = home.write_secret("secret-id", &secret_id);
+    home.settings(&json!({
+        "vaults": {
+            "issuing": {
+                "address": vault.address, "certificateAuthority": vault.ca_file(),
+                "auth": {"approle": {"mount": name, "roleId": role_id, "secretIdFile": file}},
+            },
+            "corp": {
+                "address": other.address, "certificateAuthority": other.ca_file(),
+                "auth": {"jwt": {"mount": mount, "role": "job", "identity": "me"}},
+            },
+        },
+        "identities": {"me": {"vaultIdentity": {"vault": "issuing", "role": name}}},
+        "profiles": {"prod": {"source": engine.source("reader")}},
+    }));
+    gets_a_token(&home, &engine);
+    home.run(&["refresh"]).succeeded();
+    assert_eq!(log_ins(&name), 1, "both sessions are kept");
+}
+
+#[test]
 fn a_client_certificate_logs_in() {
     let (engine, root, mount) = (engine::shared(), Vault::shared().root(), unique("cert"));
     let staff = Authority::new("staff");
