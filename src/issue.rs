@@ -17,7 +17,7 @@ use crate::error::{Calling, Error, ExitCode, Failure};
 use crate::http;
 use crate::identity::{self, Workload};
 use crate::keys;
-use crate::process::{self, Caller};
+use crate::process::Caller;
 use crate::source::{Asking, Fetched, Source};
 use crate::token::{Timestamp, Token};
 use crate::trust::{self, Verdict};
@@ -43,15 +43,14 @@ pub struct Conditions {
 const COMPLETION_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Conditions {
-    /// What changes where a client waits for us: we end with it, and a shell that completes a
-    /// command line (kubectl sets no limit there) does not stand still for long.
+    /// A shell that completes a command line does not stand still for long; kubectl sets no limit.
+    ///
+    /// A client that is killed meanwhile does not end us: what was begun is finished and kept within
+    /// the timeout, where breaking off would leave a lease behind that nobody knows.
     fn for_caller(&self, caller: Option<&Caller>) -> Self {
         let mut conditions = self.clone();
-        if let Some(caller) = caller {
-            process::end_with_parent();
-            if caller.completes_a_command_line() {
-                conditions.timeout = conditions.timeout.min(COMPLETION_TIMEOUT);
-            }
+        if caller.is_some_and(Caller::completes_a_command_line) {
+            conditions.timeout = conditions.timeout.min(COMPLETION_TIMEOUT);
         }
         conditions
     }
