@@ -26,6 +26,7 @@ pub(super) struct Flags {
 
 pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
     if context.context.is_none() {
+        context.calling.profile = flags.profile.or_else(|| context.profile.clone());
         return Err(TrustError::ContextMissing.into());
     }
     let order = profiles::one(flags.profile, context)?;
