@@ -11,7 +11,7 @@ use super::redirect::{Redirects, Refused, is_redirect, origin};
 use super::wire::Envelope;
 use super::{VaultError, printables};
 use crate::config::{Transport, VaultAddress, VaultSettings};
-use crate::http::{Client, HeaderName, HttpError, Method, Request, Response, is_loopback};
+use crate::http::{Client, HeaderName, HttpError, Method, Request, Response, TlsCause, is_loopback};
 
 /// The way to one Vault and one namespace of it.
 pub(super) struct Exchange {
@@ -178,7 +178,19 @@ impl Exchange {
             Err(Refused::Withheld { target, why }) => return (Err(self.withheld(target, why)), false),
         };
         let onward = Request { url: target, ..request.clone() };
-        let second = self.client.send_once(&onward).await.map_err(VaultError::from);
+        let second = self.client.send_once(&onward).await.map_err(|error| match error {
+            // Security: nothing was sent. Whoever holds no certificate of the vault's own authority
+            // is none of its nodes, so this is a redirect elsewhere.
+            HttpError::Tls { cause: TlsCause::UnknownIssuer, .. }
+                if !self.redirects.is_named(&onward.url) =>
+            {
+                self.withheld(
+                    origin(&onward.url),
+                    "it shows no certificate of the authority that this vault is trusted by",
+                )
+            }
+            error => error.into(),
+        });
         let second = second.and_then(|response| {
             if is_redirect(response.status) {
                 let why = "it is the second redirect in a row";

@@ -36,6 +36,11 @@ pub(super) fn is_redirect(status: u16) -> bool {
 }
 
 impl Redirects {
+    /// Whether the settings name this very node.
+    pub(super) fn is_named(&self, target: &Url) -> bool {
+        self.listed.iter().any(|node| node.origin() == target.origin())
+    }
+
     /// Where to ask again with the same method, body and token.
     ///
     /// Security: the token goes along, so this decides who gets it.
@@ -62,7 +67,7 @@ impl Redirects {
         if from.scheme() == "https" && target.scheme() == "http" {
             return withheld("it would have gone over the wire in clear");
         }
-        if self.listed.iter().any(|node| node.origin() == target.origin()) {
+        if self.is_named(&target) {
             return Ok(target);
         }
         if target.scheme() == "http" {
