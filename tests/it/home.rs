@@ -146,7 +146,23 @@ impl Home {
 
     /// The same with lines for it to read.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Run {
-        let mut command = self.command(arguments);
+        self.run_command(self.command(arguments), input)
+    }
+
+    /// Runs another program of this person's, which perhaps runs the plugin.
+    pub fn run_program(&self, program: &str, arguments: &[&str]) -> Run {
+        let mut command = Command::new(program);
+        self.prepare(&mut command);
+        command.args(arguments);
+        self.run_command(command, "")
+    }
+
+    /// Puts a command into this home, with nothing but its environment.
+    pub fn prepare(&self, command: &mut Command) {
+        command.env_clear().envs(&*self.environment.borrow()).current_dir(self.folder.path());
+    }
+
+    fn run_command(&self, mut command: Command, input: &str) -> Run {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Whoever does not read it has closed the pipe.
@@ -181,7 +197,8 @@ impl Home {
         self.finished(output.unwrap())
     }
 
-    fn finished(&self, output: Output) -> Run {
+    /// Notes what a run printed, for the search at the end.
+    pub fn finished(&self, output: Output) -> Run {
         let run = Run {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
