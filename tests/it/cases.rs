@@ -366,7 +366,7 @@ fn run_until_signal(home: &Home, arguments: &[&str], vault: &Double, signal: &st
     poll("a request", Duration::from_secs(30), || (!vault.seen().is_empty()).then_some(()));
     let signal = if signal == "INT" { Signal::INT } else { Signal::TERM };
     kill_process(Pid::from_child(&child), signal).unwrap();
-    home.finished(child.wait_with_output().unwrap())
+    home.finished(&child.wait_with_output().unwrap())
 }
 
 /// Runs what follows where the kernel refuses its keyring, as the seccomp profiles of container
