@@ -20,3 +20,4 @@ mod home;
 mod krew;
 mod rig_works;
 mod sources;
+mod trust;
