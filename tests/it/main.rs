@@ -18,6 +18,8 @@ mod rig;
 mod cases;
 mod home;
 mod krew;
+mod refusals;
 mod rig_works;
+mod secrets;
 mod sources;
 mod trust;
