@@ -169,12 +169,14 @@ mod tests {
         Token::new(minted, at(issued)).unwrap()
     }
 
+    type Deed = Box<dyn FnOnce(&Memory)>;
+
     #[derive(Default)]
     struct Memory {
         token: RefCell<Option<Token>>,
         failure: RefCell<Option<PastFailure>>,
         /// What another process does while we wait for the lock.
-        meanwhile: RefCell<Option<Box<dyn FnOnce(&Memory)>>>,
+        meanwhile: RefCell<Option<Deed>>,
         locks: Cell<u32>,
     }
 

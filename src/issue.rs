@@ -39,6 +39,23 @@ pub struct Conditions {
     pub note: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
+/// The longest use of the network while a shell waits for completions.
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Conditions {
+    /// A shell that completes a command line does not stand still for long; kubectl sets no limit.
+    ///
+    /// A client that is killed meanwhile does not end us: what was begun is finished and kept within
+    /// the timeout, where breaking off would leave a lease behind that nobody knows.
+    fn for_caller(&self, caller: Option<&Caller>) -> Self {
+        let mut conditions = self.clone();
+        if caller.is_some_and(Caller::completes_a_command_line) {
+            conditions.timeout = conditions.timeout.min(COMPLETION_TIMEOUT);
+        }
+        conditions
+    }
+}
+
 /// Who asks for a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asker {
@@ -91,7 +108,9 @@ pub fn token(
     let desk = if own.foreign().is_empty() { as_told? } else { open(own, order, conditions)? };
     calling.profile = desk.request.profile.as_ref().map(Name::to_string);
     judge(&desk, &conditions.asker)?;
-    let store = Bound { desk: &desk, clock, caller: caller(env), note: &conditions.note };
+    let caller = caller(env);
+    let conditions = &conditions.for_caller(caller.as_ref());
+    let store = Bound { desk: &desk, conditions, caller };
     store.adopt_unbound();
     let given = broker::token(&store, conditions.wish, clock, || fetch(&desk, conditions))?;
     Ok(issued(&desk, given.token, given.how))
@@ -272,9 +291,8 @@ fn workload(
 /// The cache, bound to the key of one desk.
 struct Bound<'a> {
     desk: &'a Desk,
-    clock: fn() -> Timestamp,
+    conditions: &'a Conditions,
     caller: Option<Caller>,
-    note: &'a Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Bound<'_> {
@@ -298,9 +316,6 @@ impl Bound<'_> {
     }
 }
 
-/// How long one process waits for another one's fetch, beyond that one's own deadline.
-const LOCK_GRACE: Duration = Duration::from_secs(5);
-
 impl Store for Bound<'_> {
     type Lock = Guard;
 
@@ -310,24 +325,26 @@ impl Store for Bound<'_> {
 
     fn keep(&self, token: &Token) {
         if let Err(error) = self.desk.tokens.store(&self.desk.key, token, &self.about()) {
-            (self.note)(&format!("the token could not be kept: {error}"));
+            (self.conditions.note)(&format!("the token could not be kept: {error}"));
         }
     }
 
+    /// Whoever has it is done within the same limit, or hangs, and is then not waited for.
     fn lock(&self) -> Option<Guard> {
-        let mut waiting = || (self.note)("waiting for another process that fetches the same token");
-        match self.desk.tokens.lock(&self.desk.key, LOCK_GRACE, &mut waiting) {
+        let mut waiting =
+            || (self.conditions.note)("waiting for another process that fetches the same token");
+        match self.desk.tokens.lock(&self.desk.key, self.conditions.timeout, &mut waiting) {
             Acquired::Guard(guard) => Some(guard),
             Acquired::Busy => None,
             Acquired::Unsupported(why) => {
-                (self.note)(&format!("no lock could be taken: {why}"));
+                (self.conditions.note)(&format!("no lock could be taken: {why}"));
                 None
             }
         }
     }
 
     fn failure(&self) -> Option<PastFailure> {
-        let past = self.desk.tokens.load_failure(&self.desk.key, (self.clock)())?;
+        let past = self.desk.tokens.load_failure(&self.desk.key, (self.conditions.clock)())?;
         let same_caller = self.caller.is_some() && past.caller == self.caller.as_ref().map(Caller::to_string);
         Some(PastFailure { at: past.at, until: past.until(), failure: past.failure, same_caller })
     }
@@ -335,7 +352,7 @@ impl Store for Bound<'_> {
     fn remember(&self, failure: &Failure, now: Timestamp) {
         let caller = self.caller.as_ref().map(Caller::to_string);
         if let Err(error) = self.desk.tokens.store_failure(&self.desk.key, failure, caller, now) {
-            (self.note)(&format!("the failure could not be remembered: {error}"));
+            (self.conditions.note)(&format!("the failure could not be remembered: {error}"));
         }
     }
 }

@@ -26,15 +26,6 @@ pub fn harden() {
     }
 }
 
-/// Ends this process with its parent: kubectl killed by SIGTERM leaves its plugins running.
-pub fn end_with_parent() {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{Signal, set_parent_process_death_signal};
-        let _ = set_parent_process_death_signal(Some(Signal::TERM));
-    }
-}
-
 /// The living program that ran us: its process id and when it started, so that a later one of the
 /// same id is another caller.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::error::printable;
 use crate::vault::{NoAnswer, Person};
 
 /// The longest answer that is read: a password, a token, a passcode.
-const LONGEST_ANSWER: u64 = 64 * 1024;
+const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// Whether a person can be asked: standard input and standard error both are terminals. Under
 /// shell completion `interactive` is true and standard error is not.
@@ -55,7 +55,7 @@ fn show(text: &str) {
 
 fn read_line() -> Result<Zeroizing<String>, NoAnswer> {
     let mut line = Zeroizing::new(String::new());
-    let read = io::stdin().lock().take(LONGEST_ANSWER).read_line(&mut line);
+    let read = io::stdin().lock().take(LONGEST_ANSWER as u64).read_line(&mut line);
     match read {
         Ok(0) => Err(NoAnswer::Interrupted),
         Ok(_) => Ok(line),
@@ -110,7 +110,7 @@ mod hidden {
                     }
                 }
                 0x15 => typed.clear(),
-                byte if typed.len() < super::LONGEST_ANSWER as usize => typed.push(byte),
+                byte if typed.len() < super::LONGEST_ANSWER => typed.push(byte),
                 _ => {}
             }
         }

@@ -33,7 +33,7 @@ enum Form {
     Json,
     /// An HTTP header
     Header,
-    /// KUBE_TOKEN=…, as the Terraform providers read it
+    /// The variable that the Terraform providers read
     Env,
 }
 

@@ -75,6 +75,8 @@ pub(super) async fn mint<V: Ask>(
             ends.session = end;
         }
     }
+    // What the name tells costs nothing, and `logout` can then say what became of the token.
+    let kind = kind.or_else(|| is_named_by_the_engine(&credential.subject).then_some(Kind::Generated));
     Ok(Minted {
         secret: credential.token,
         bounds: ends.bounds(kind),
@@ -204,6 +206,20 @@ impl Ends {
         }
         bounds
     }
+}
+
+/// Whether the account has a name as the engine's default template makes them:
+/// `v-<who>-<role>-<unix time>-<24 random characters>`. An account that a person named so would only
+/// be handed out for a shorter time.
+fn is_named_by_the_engine(subject: &str) -> bool {
+    let name = subject.rsplit(':').next().unwrap_or_default();
+    let mut parts = name.rsplit('-');
+    let (random, time) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    name.starts_with("v-")
+        && random.len() == 24
+        && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && time.len() >= 10
+        && time.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The role's kind; `None` where it cannot be read, which is no reason to lose a good token.

@@ -64,7 +64,7 @@ impl Run {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The token of an ExecCredential.
+    /// The token of a credential.
     #[track_caller]
     pub fn token(&self) -> String {
         self.json()["status"]["token"].as_str().unwrap_or_else(|| panic!("no token: {self:?}")).to_owned()
@@ -151,7 +151,7 @@ impl Home {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Whoever does not read it has closed the pipe.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        self.finished(child.wait_with_output().unwrap())
+        self.finished(&child.wait_with_output().unwrap())
     }
 
     /// The plugin beneath a shell with the same environment.
@@ -178,10 +178,10 @@ impl Home {
         let mut command = Command::new(tool("kubectl"));
         command.env_clear().envs(&*self.environment.borrow()).env("KUBECONFIG", kubeconfig);
         let output = command.current_dir(self.folder.path()).stdin(Stdio::null()).args(arguments).output();
-        self.finished(output.unwrap())
+        self.finished(&output.unwrap())
     }
 
-    fn finished(&self, output: Output) -> Run {
+    fn finished(&self, output: &Output) -> Run {
         let run = Run {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

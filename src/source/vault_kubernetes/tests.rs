@@ -536,3 +536,18 @@ proptest! {
         prop_assert_eq!(ends.matter(), token - lease.min(session) > 60);
     }
 }
+
+#[test]
+fn the_engines_own_names_are_known() {
+    let generated = "system:serviceaccount:team:v-userpass-viewer-1795341881-sbauqzspnqsubndttmyf9fjy";
+    assert!(is_named_by_the_engine(generated));
+    for other in [
+        "system:serviceaccount:team:deployer",
+        "v-2",
+        "",
+        "v-a-b-1795341881-short",
+        "x-a-1795341881-sbauqzspnqsubndttmyf9fjy",
+    ] {
+        assert!(!is_named_by_the_engine(other), "{other}");
+    }
+}
