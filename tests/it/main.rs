@@ -18,5 +18,6 @@ mod rig;
 mod documents;
 mod home;
 mod krew;
+mod notices;
 mod rig_works;
 mod sources;
