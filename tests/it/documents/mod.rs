@@ -110,7 +110,7 @@ fn every_block_is_understood_and_every_settings_block_and_kubeconfig_is_read_str
                 Kind::Github => check_github(&block.text),
                 Kind::Gitlab => check_gitlab(&block.text),
                 Kind::Manifest | Kind::Kuberc => {
-                    assert!(run::HANDED_ON.contains(&page.path.as_str()), "{place}")
+                    assert!(run::HANDED_ON.contains(&page.path.as_str()), "{place}");
                 }
             }
         }
@@ -147,7 +147,7 @@ fn every_example_file_is_read_and_listed() {
         assert!(name == "README.md" || index.contains(&format!("({name})")), "{name} is in no index");
         if name.starts_with("kubeconfig") {
             Kubeconfig::load(&KubeconfigFiles::Named(file)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        } else if name.ends_with(".yaml") {
+        } else if file.extension().is_some_and(|extension| extension == "yaml") {
             load_settings(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }

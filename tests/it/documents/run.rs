@@ -217,7 +217,7 @@ fn as_github_job(home: &Home, world: &World) {
 /// The commands of a `console` block.
 fn typed(block: &Block) -> String {
     let lines = block.text.lines().filter_map(|line| line.strip_prefix("$ "));
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 #[test]
