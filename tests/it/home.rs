@@ -60,6 +60,13 @@ impl Run {
         &self.stderr
     }
 
+    /// Asserts success; `place` says whose words were run.
+    #[track_caller]
+    pub fn succeeded_at(self, place: &str) -> Self {
+        assert_eq!(self.code, 0, "{place}: {self:?}");
+        self
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -126,6 +133,12 @@ impl Home {
     pub fn set(&self, name: &str, value: &str) -> &Self {
         self.environment.borrow_mut().insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// Sets a variable to a secret, as a person or a platform would.
+    pub fn set_secret(&self, name: &str, secret: &str) -> &Self {
+        self.plant(secret);
+        self.set(name, secret)
     }
 
     pub fn unset(&self, name: &str) -> &Self {
@@ -195,6 +208,18 @@ impl Home {
         command.env_clear().envs(&*self.environment.borrow()).env("KUBECONFIG", kubeconfig);
         let output = command.current_dir(self.folder.path()).stdin(Stdio::null()).args(arguments).output();
         self.finished(&output.unwrap())
+    }
+
+    /// Runs a script as a person would type it, each command beneath the same shell.
+    pub fn script(&self, script: &str, input: &str) -> Run {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-euc", script]).env_clear().envs(&*self.environment.borrow());
+        command.current_dir(self.folder.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Whoever does not read it has closed the pipe.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        self.finished(&child.wait_with_output().unwrap())
     }
 
     /// Notes what a run printed, for the search at the end.

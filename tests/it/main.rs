@@ -16,8 +16,10 @@
 mod rig;
 
 mod cases;
+mod documents;
 mod home;
 mod krew;
+mod notices;
 mod refusals;
 mod rig_works;
 mod secrets;
