@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::rig::{Cluster, tool, unique};
+use crate::terminal::Terminal;
 
 /// The binary under test.
 pub const PLUGIN: &str = env!("CARGO_BIN_EXE_kubectl-vaulttoken");
@@ -204,10 +205,36 @@ impl Home {
 
     /// Runs the real kubectl with a kubeconfig of this home.
     pub fn kubectl(&self, kubeconfig: &Path, arguments: &[&str]) -> Run {
+        self.kubectl_with_input(kubeconfig, arguments, "")
+    }
+
+    /// The same with something to read.
+    pub fn kubectl_with_input(&self, kubeconfig: &Path, arguments: &[&str], input: &str) -> Run {
         let mut command = Command::new(tool("kubectl"));
         command.env_clear().envs(&*self.environment.borrow()).env("KUBECONFIG", kubeconfig);
-        let output = command.current_dir(self.folder.path()).stdin(Stdio::null()).args(arguments).output();
-        self.finished(&output.unwrap())
+        command.current_dir(self.folder.path()).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        self.finished(&child.wait_with_output().unwrap())
+    }
+
+    /// Runs a command whose standard output is a secret.
+    pub fn run_for_secret(&self, arguments: &[&str]) -> Run {
+        let output = self.command(arguments).stdin(Stdio::null()).output().unwrap();
+        let run = run_of(&output);
+        self.printed.borrow_mut().push(run.stderr.clone());
+        run
+    }
+
+    /// Runs the plugin at a terminal of its own.
+    pub fn at_terminal(&self, arguments: &[&str]) -> Terminal {
+        Terminal::start(self.command(arguments))
+    }
+
+    /// Takes what a terminal showed into the search for secrets.
+    pub fn showed(&self, text: &str) {
+        self.printed.borrow_mut().push(text.to_owned());
     }
 
     /// Runs a script as a person would type it, each command beneath the same shell.
@@ -224,11 +251,7 @@ impl Home {
 
     /// Notes what a run printed, for the search at the end.
     pub fn finished(&self, output: &Output) -> Run {
-        let run = Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        };
+        let run = run_of(output);
         let mut printed = self.printed.borrow_mut();
         printed.push(run.stderr.clone());
         let credential = serde_json::from_str::<Value>(&run.stdout).ok();
@@ -271,6 +294,14 @@ impl Home {
             }
         }
         leaks
+    }
+}
+
+fn run_of(output: &Output) -> Run {
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 
