@@ -98,6 +98,7 @@ pub fn token(
     if let Ok(desk) = &as_told {
         calling.profile = desk.request.profile.as_ref().map(Name::to_string);
         if conditions.wish == Wish::Usual
+            && may_hit(desk, &conditions.asker)
             && let Some(token) = desk.fresh(clock())
         {
             return Ok(issued(desk, token, How::Kept));
@@ -114,6 +115,20 @@ pub fn token(
     store.adopt_unbound();
     let given = broker::token(&store, conditions.wish, clock, || fetch(&desk, conditions))?;
     Ok(issued(&desk, given.token, given.how))
+}
+
+/// Whether a kept token may be handed out unjudged. One that is bound to a cluster is kept under that
+/// cluster's key, and was judged when it was fetched.
+fn may_hit(desk: &Desk, asker: &Asker) -> bool {
+    match asker {
+        // Security: a person may have fetched this one for any cluster of the pins; a client that
+        // hides its own, or only claims one, must be judged each time.
+        Asker::Client { claimed_server } if desk.cluster.is_none() => {
+            let pins = &desk.request.pins;
+            claimed_server.is_none() && (pins.is_empty() || pins.iter().any(|pin| pin.without_cluster_info))
+        }
+        Asker::Client { .. } | Asker::Person => true,
+    }
 }
 
 /// The program that runs us again and again after a failure; only clients do that.

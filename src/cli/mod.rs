@@ -25,7 +25,7 @@ use crate::cluster::Cluster;
 use crate::config::{Kubeconfig, KubeconfigFiles, SettingsError, parse_duration};
 use crate::desk::Order;
 use crate::env::Env;
-use crate::error::{Calling, Error, ExitCode};
+use crate::error::{Calling, Error, ExitCode, printable};
 use crate::exec::ExecError;
 use crate::issue::{Asker, Conditions};
 use crate::token::Timestamp;
@@ -193,7 +193,13 @@ fn parse(
     program: &'static str,
 ) -> Result<CommandLine, clap::Error> {
     let mut command = CommandLine::command().name(program).bin_name(program);
-    let matches = command.try_get_matches_from_mut(arguments)?;
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let matches = command.try_get_matches_from_mut(&arguments).map_err(|error| {
+        // Security: the message repeats what was typed, and a kubeconfig may have typed it. A line
+        // break in it would write a line of its own, so the same mistake is told of printable words.
+        let printable = arguments.iter().map(|word| printable(&word.to_string_lossy()));
+        command.try_get_matches_from_mut(printable).err().unwrap_or(error)
+    })?;
     CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 

@@ -39,6 +39,9 @@ impl Explain for SettingsError {
             Self::Unguarded { owner, mode, .. } => Some(format!(
                 "it counts only if root owns it and nobody else can write it; its owner is {owner}, its mode {mode:04o}"
             )),
+            Self::Unknown { instead, .. } if instead.known.is_empty() => {
+                Some("no field is allowed here".to_owned())
+            }
             Self::Unknown { instead, .. } => Some(format!("allowed here: {}", list(&instead.known))),
             Self::TwoKinds { .. } => Some("exactly one key names the kind".to_owned()),
             Self::NoSuchEntry { kind, instead, .. } | Self::NotKnown { kind, instead, .. } => {

@@ -61,6 +61,13 @@ impl Run {
         &self.stderr
     }
 
+    /// Asserts success; `place` says whose words were run.
+    #[track_caller]
+    pub fn succeeded_at(self, place: &str) -> Self {
+        assert_eq!(self.code, 0, "{place}: {self:?}");
+        self
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -129,6 +136,12 @@ impl Home {
         self
     }
 
+    /// Sets a variable to a secret, as a person or a platform would.
+    pub fn set_secret(&self, name: &str, secret: &str) -> &Self {
+        self.plant(secret);
+        self.set(name, secret)
+    }
+
     pub fn unset(&self, name: &str) -> &Self {
         self.environment.borrow_mut().remove(name);
         self
@@ -147,7 +160,23 @@ impl Home {
 
     /// The same with lines for it to read.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Run {
-        let mut command = self.command(arguments);
+        self.run_command(self.command(arguments), input)
+    }
+
+    /// Runs another program of this person's, which perhaps runs the plugin.
+    pub fn run_program(&self, program: &str, arguments: &[&str]) -> Run {
+        let mut command = Command::new(program);
+        self.prepare(&mut command);
+        command.args(arguments);
+        self.run_command(command, "")
+    }
+
+    /// Puts a command into this home, with nothing but its environment.
+    pub fn prepare(&self, command: &mut Command) {
+        command.env_clear().envs(&*self.environment.borrow()).current_dir(self.folder.path());
+    }
+
+    fn run_command(&self, mut command: Command, input: &str) -> Run {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Whoever does not read it has closed the pipe.
@@ -208,7 +237,20 @@ impl Home {
         self.printed.borrow_mut().push(text.to_owned());
     }
 
-    fn finished(&self, output: &Output) -> Run {
+    /// Runs a script as a person would type it, each command beneath the same shell.
+    pub fn script(&self, script: &str, input: &str) -> Run {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-euc", script]).env_clear().envs(&*self.environment.borrow());
+        command.current_dir(self.folder.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Whoever does not read it has closed the pipe.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        self.finished(&child.wait_with_output().unwrap())
+    }
+
+    /// Notes what a run printed, for the search at the end.
+    pub fn finished(&self, output: &Output) -> Run {
         let run = run_of(output);
         let mut printed = self.printed.borrow_mut();
         printed.push(run.stderr.clone());
