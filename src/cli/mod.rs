@@ -102,7 +102,7 @@ pub(crate) struct Context {
     /// `--kubeconfig`.
     pub(crate) kubeconfig: Option<PathBuf>,
     /// `--context`.
-    pub(crate) chosen_context: Option<String>,
+    pub(crate) kubeconfig_entry: Option<String>,
     /// `--timeout`.
     pub(crate) timeout: Duration,
     /// How often `-v` was given.
@@ -129,7 +129,8 @@ pub fn run(
         Err(error) => return output::usage(&error),
     };
     let CommandLine { command, common } = line;
-    let Common { config, profile, namespace, kubeconfig, context: chosen_context, timeout, verbose } = common;
+    let Common { config, profile, namespace, kubeconfig, context: kubeconfig_entry, timeout, verbose } =
+        common;
     let mut context = Context {
         env,
         calling,
@@ -137,7 +138,7 @@ pub fn run(
         profile,
         namespace,
         kubeconfig,
-        chosen_context,
+        kubeconfig_entry,
         timeout,
         verbose,
         clock,
