@@ -27,6 +27,7 @@ mod kubectl;
 mod lifetimes;
 mod methods;
 mod notices;
+mod passwords;
 mod refusals;
 mod rig_works;
 mod secrets;
