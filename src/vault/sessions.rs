@@ -134,6 +134,16 @@ impl Vault {
         current.or_else(|| self.parts.sessions.load(&self.parts.session_key)).filter(|session| session.ours)
     }
 
+    /// Whether all that there is here is a token that somebody else made: one that was found, or one
+    /// that a person handed to `login`.
+    #[must_use]
+    pub fn has_foreign_session(&self) -> bool {
+        match self.kept_session() {
+            Some(session) => session.method == AuthMethod::Token.name(),
+            None => self.parts.found_token.is_some(),
+        }
+    }
+
     /// Forgets the kept session, here only.
     pub fn forget_session(&self) {
         *held(&self.current) = None;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::engine::{self, Engine, corp, home_with, home_with_token, subject};
+use crate::engine::{self, Engine, corp, home_with, home_with_token, log_ins, subject};
 use crate::home::{Home, exec_info};
 use crate::rig::{Cluster, Double, Reply, Vault, poll, unique};
 
@@ -96,6 +96,7 @@ fn logout_without_a_session_of_ours_revokes_the_lease_alone() {
     home.set("VAULT_TOKEN", &vault_token);
     let token = home.get_token(&[], Some(&cluster_info(cluster))).quiet().token();
     let list = home.run(&["logout", "--output=json"]).quiet().json();
+    assert_eq!(list["items"][0]["session"], "notOurs", "{list}");
     assert_eq!(list["items"][0]["tokens"][0]["revoked"], true, "{list}");
     poll("a token that the API server refuses", LIMIT, || subject(cluster, &token).is_none().then_some(()));
     assert!(Vault::shared().session(&vault_token).read("auth/token/lookup-self")["ttl"].is_number());
@@ -131,6 +132,38 @@ fn logout_leaves_nothing_here_even_where_the_server_cannot_be_reached() {
     let item = home.run(&["status", "--output=json"]).json()["items"][0].take();
     assert_eq!((&item["token"]["state"], &item["session"]["state"]), (&json!("absent"), &json!("absent")));
     assert!(is_session_alive(&engine.policy), "as it was told");
+}
+
+#[test]
+fn logout_forgets_a_session_that_no_client_can_be_made_for() {
+    let engine = engine::shared();
+    let home = home_with(&engine, "reader", None);
+    let pasted = engine.vault_token(&Vault::shared().root());
+    home.plant(&pasted);
+    home.run_with_input(&["login", "--method=token"], &format!("{pasted}\n")).succeeded();
+    // From now on the token helper fails, and with it every call.
+    home.write(".vault", "token_helper = \"/nowhere/helper\"\n");
+    let run = home.run(&["logout", "--output=json"]);
+    assert_ne!(run.code, 0, "{run:?}");
+    let item = home.run(&["status", "--output=json"]).json()["items"][0].take();
+    assert_eq!((&item["token"]["state"], &item["session"]["state"]), (&json!("absent"), &json!("absent")));
+}
+
+#[test]
+fn nobody_logs_in_only_to_log_out() {
+    let (engine, root, mount) = (engine::shared(), Vault::shared().root(), unique("approle"));
+    root.enable_auth("approle", &mount);
+    let (role_id, secret_id) = root.approle(&mount, "job", &[&engine.policy]);
+    let auth = json!({"approle": {"mount": mount, "roleId": role_id, "secretIdFile": "secret-id"}});
+    let home = home_with(&engine, "viewer", Some(&auth));
+    home.write_secret(".config/vaulttoken/secret-id", &secret_id);
+    home.get_token(&[], None).quiet();
+    std::fs::remove_dir_all(home.path(".local/state/vaulttoken/sessions")).unwrap();
+    let before = log_ins(&mount);
+    let list = home.run(&["logout", "--output=json"]).quiet().json();
+    assert_eq!(list["items"][0]["session"], "none", "{list}");
+    assert_eq!(list["items"][0]["tokens"][0]["revoked"], false, "{list}");
+    assert_eq!(log_ins(&mount), before);
 }
 
 #[test]
