@@ -71,8 +71,9 @@ fn one(
     person: &dyn Person,
 ) -> Result<String, Error> {
     let vault = issue::vault(desk, chosen, key, conditions)?;
-    let session = issue::on_the_network(async { Ok(vault.login(person).await?) })?;
-    forget_tokens_of(desk, key);
+    let forget = || forget_tokens_of(desk, key);
+    let session = issue::on_the_network(async { Ok(vault.login_after(person, &forget).await?) })?;
+    desk.tokens.clear_log_in_failures();
     let who = session.subject.as_deref().unwrap_or("somebody whom Vault does not name");
     let until = session.expires_at.map(|end| format!(" until {}", end.format("%Y-%m-%d %H:%M:%SZ")));
     Ok(format!("logged in to {} as {who}{}", vault.origin(), until.unwrap_or_default()))
@@ -87,5 +88,4 @@ fn forget_tokens_of(desk: &Desk, session: &SessionKey) {
             desk.tokens.clear_failure(&key);
         }
     }
-    desk.tokens.clear_failure(&desk.key);
 }

@@ -150,6 +150,43 @@ fn logout_forgets_a_session_that_no_client_can_be_made_for() {
 }
 
 #[test]
+fn a_log_in_with_a_token_that_lies_about_replaces_what_was_kept() {
+    let engine = engine::shared();
+    let home = home_with(&engine, "reader", None);
+    let (first, second) = (engine.vault_token(&Vault::shared().root()), unique("second"));
+    home.plant(&first);
+    home.run_with_input(&["login"], &format!("{first}\n")).succeeded();
+    let root = Vault::shared().root();
+    let options = json!({"policies": [engine.policy], "ttl": "1h", "display_name": second});
+    home.write_secret(".vault-token", &root.child_token(&options));
+    let run = home.run(&["login"]).succeeded();
+    assert!(run.stderr.contains(&second), "{run:?}");
+    home.run(&["refresh"]).succeeded();
+    let minted = Vault::shared().audit_log().into_iter().rev().find(|entry| {
+        entry["request"]["path"] == format!("{}/creds/reader", engine.mount) && entry["type"] == "response"
+    });
+    let name = minted.unwrap()["auth"]["display_name"].take();
+    assert!(name.as_str().is_some_and(|name| name.contains(&second)), "{name}");
+}
+
+#[test]
+fn what_was_refused_for_want_of_a_log_in_works_at_once_after_it() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_of_alice(&engine, "reader");
+    home.run(&["logout"]).succeeded();
+    home.get_token(&[], Some(&cluster_info(cluster))).failed(3);
+    home.run_with_input(&["login"], "correct horse\n").succeeded();
+    // The token that `login` fetched is of no cluster yet; without it the failure would count.
+    for entry in std::fs::read_dir(home.path(".cache/vaulttoken")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "token") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    home.get_token(&[], Some(&cluster_info(cluster))).quiet();
+}
+
+#[test]
 fn nobody_logs_in_only_to_log_out() {
     let (engine, root, mount) = (engine::shared(), Vault::shared().root(), unique("approle"));
     root.enable_auth("approle", &mount);
