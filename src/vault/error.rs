@@ -84,6 +84,9 @@ pub enum VaultError {
     /// The person gave up.
     #[error("the log-in to `{vault}` was given up")]
     GivenUp { vault: String },
+    /// The person did not answer in the time that they were given.
+    #[error("the log-in to `{vault}` was given up: nobody answered in time")]
+    Unanswered { vault: String },
 }
 
 fn of(who: Option<&str>) -> String {
@@ -133,6 +136,7 @@ impl Explain for VaultError {
             Self::Redirect { .. } | Self::Cleartext { .. } => ExitCode::Withheld,
             Self::Path { .. } | Self::Settings { .. } | Self::Unsupported { .. } => ExitCode::Usage,
             Self::GivenUp { .. } => ExitCode::Interrupted,
+            Self::Unanswered { .. } => ExitCode::Unreachable,
         }
     }
 
@@ -165,7 +169,8 @@ impl Explain for VaultError {
             Self::NamespaceUnknown { .. }
             | Self::Sealed { .. }
             | Self::Unsupported { .. }
-            | Self::GivenUp { .. } => None,
+            | Self::GivenUp { .. }
+            | Self::Unanswered { .. } => None,
         }
     }
 
@@ -199,6 +204,7 @@ impl Explain for VaultError {
                 let rule = if is_plain { rule } else { shell_word(&rule).into_owned() };
                 format!("ask for a policy with `{rule}`")
             }
+            Self::Unanswered { .. } => "try again, or allow more time with `--login-timeout`".into(),
             Self::NamespaceUnknown { .. } => "check `namespace` of this vault in the settings".into(),
             Self::WrappingSpent { mount, .. } => {
                 format!(
