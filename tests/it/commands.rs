@@ -352,7 +352,10 @@ fn login_without_a_profile_logs_in_to_the_vault_that_is_named() {
         "vaults": corp(Vault::shared(), Some(&auth)),
         "profiles": {"a": {"source": engine.source("reader")}, "b": {"source": engine.source("viewer")}},
     }));
+    // It is about tokens, and may stay set.
+    home.set("VAULTTOKEN_NAMESPACE", "team");
     let run = home.run_with_input(&["login", "--vault=corp"], "correct horse\n").succeeded();
+    home.unset("VAULTTOKEN_NAMESPACE");
     assert_eq!(run.stderr.matches("logged in to ").count(), 1);
     // Both profiles come by that one session.
     for profile in ["a", "b"] {
