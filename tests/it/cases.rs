@@ -197,8 +197,6 @@ struct Case {
     files: Map<String, Value>,
     /// `KUBERNETES_EXEC_INFO`: a text, or an object.
     exec_info: Option<Value>,
-    /// Whose certificate the Vault has: `expired`, or `foreign`; else one of `<ca>`.
-    certificate: Option<String>,
     /// By method and path (`POST /v1/…`), what the Vault answers; `*` is any other request. A list
     /// is answered in turn, its last item for ever.
     #[serde(default)]
@@ -229,7 +227,9 @@ fn check(name: &str) {
     let mut case: Value = serde_saphyr::from_str(&text).unwrap();
     // The answers hold addresses too, so the servers come first and learn their answers later.
     let answers = Arc::new(std::sync::OnceLock::new());
-    let certificate = match case["certificate"].as_str() {
+    // Whose certificate the Vault has: `expired`, or `foreign`; else one of `<ca>`.
+    let whose = case.as_object_mut().unwrap().remove("certificate");
+    let certificate = match whose.as_ref().and_then(Value::as_str) {
         Some("expired") => ours.expired_server(&[]),
         Some("foreign") => theirs.server(&[]),
         None => ours.server(&[]),
@@ -248,7 +248,7 @@ fn check(name: &str) {
     words.fill(&mut case, &home, &vault, &other);
     let case: Case = serde_json::from_value(case).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(!case.why.is_empty());
-    answers.set([with_session(case.answers.clone(), &words), case.other_answers.clone()]).unwrap();
+    answers.set([with_session(case.answers.clone()), case.other_answers.clone()]).unwrap();
 
     set_up(&case, &home, &vault, &ours);
     plant(&case, &text, &home, &words);
@@ -383,9 +383,9 @@ const DENY_KEYRINGS: &str = r"
 ";
 
 /// The answers, with a session that is good unless the case says something else.
-fn with_session(mut answers: Map<String, Value>, words: &Words) -> Map<String, Value> {
+fn with_session(mut answers: Map<String, Value>) -> Map<String, Value> {
     let lookup = json!({"json": {"data": {
-        "accessor": "a", "display_name": "token", "entity_id": "", "expire_time": words.time(36_000),
+        "accessor": "a", "display_name": "token", "entity_id": "", "expire_time": Words::time(36_000),
         "policies": ["default"], "renewable": true, "ttl": 36_000, "type": "service",
     }}});
     if !answers.contains_key("*") {
@@ -456,7 +456,7 @@ impl Words {
         }
     }
 
-    fn time(&self, seconds: i64) -> String {
+    fn time(seconds: i64) -> String {
         let moment = chrono::Utc::now() + chrono::TimeDelta::seconds(seconds);
         moment.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
     }
@@ -498,7 +498,7 @@ impl Words {
             while let Some(begin) = text.find(word) {
                 let end = begin + text[begin..].find('>').unwrap();
                 let seconds: i64 = text[begin + word.len()..end].parse().unwrap();
-                let made = if make { self.token(Some(seconds)) } else { self.time(seconds) };
+                let made = if make { self.token(Some(seconds)) } else { Self::time(seconds) };
                 text.replace_range(begin..=end, &made);
             }
         }
