@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,8 +51,7 @@ pub trait Explain: std::error::Error {
     fn exit_code(&self) -> ExitCode;
     /// Why, where it is known: the server's own words or the reason of a check of ours.
     fn why(&self) -> Option<String>;
-    /// The command (or the change) that mends it. `{program}` stands for the form in which this
-    /// program was called, `{profile}` for ` PROFILE` of the call, or nothing without one.
+    /// The command (or the change) that mends it, with the placeholders of [`Calling`].
     fn hint(&self) -> Option<String>;
 }
 
@@ -175,18 +175,33 @@ impl Explain for Failure {
 }
 
 /// How this program was called, so that a hint can be pasted as it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Calling {
-    /// `kubectl vaulttoken` or `kubectl-vaulttoken`.
+    /// `{program}`: `kubectl vaulttoken` or `kubectl-vaulttoken`.
     pub program: String,
-    /// The profile of this call, once it is known.
+    /// `{profile}`, behind a blank: the profile of this call, once it is known.
     pub profile: Option<String>,
+    /// `{source}`, with a blank before each: where no profile is meant, the flags that describe what
+    /// stands for one.
+    pub source: String,
+    /// `{vault}`, likewise: the flags that name the Vault, where the profile does not.
+    pub vault: String,
+    /// `{config}`, behind a blank and its flag: the settings file that this call named.
+    pub config: Option<PathBuf>,
 }
 
 impl Calling {
     fn complete(&self, hint: &str) -> String {
-        let profile = self.profile.as_ref().map(|profile| format!(" {profile}"));
-        hint.replace("{program}", &self.program).replace("{profile}", &profile.unwrap_or_default())
+        let profile = self.profile.as_ref().map(|profile| format!(" {}", shell_word(profile)));
+        let config =
+            self.config.as_ref().map(|file| format!(" --config {}", shell_word(&file.to_string_lossy())));
+        let source = if profile.is_some() { "" } else { &self.source };
+        // Security: no word that was put in holds a placeholder, see `shell_word`.
+        hint.replace("{program}", &self.program)
+            .replace("{profile}", &profile.unwrap_or_default())
+            .replace("{source}", source)
+            .replace("{vault}", &self.vault)
+            .replace("{config}", &config.unwrap_or_default())
     }
 }
 
@@ -268,6 +283,28 @@ mod tests {
     }
 
     #[test]
+    fn a_hint_repeats_what_the_call_named() {
+        let hint = "{program} trust{profile}{source}{config} --context 'a{''config}'";
+        let mut calling = Calling {
+            program: "kubectl-vaulttoken".into(),
+            source: " --source=vault-kv".into(),
+            config: Some("/my settings;id".into()),
+            ..Calling::default()
+        };
+        assert_eq!(
+            calling.complete(hint),
+            "kubectl-vaulttoken trust --source=vault-kv --config '/my settings;id' --context 'a{''config}'"
+        );
+        calling.profile = Some("prod".into());
+        assert_eq!(
+            calling.complete(hint),
+            "kubectl-vaulttoken trust prod --config '/my settings;id' --context 'a{''config}'"
+        );
+        calling.vault = " --vault=corp".into();
+        assert_eq!(calling.complete("login{profile}{vault}"), "login prod --vault=corp");
+    }
+
+    #[test]
     fn a_report_says_what_why_and_what_to_run_in_that_order() {
         let error = Error::Earlier(Failure {
             exit_code: ExitCode::LoginRequired,
@@ -275,7 +312,11 @@ mod tests {
             why: Some("no session".into()),
             hint: Some("{program} login{profile}".into()),
         });
-        let calling = Calling { program: "kubectl vaulttoken".into(), profile: Some("prod".into()) };
+        let calling = Calling {
+            program: "kubectl vaulttoken".into(),
+            profile: Some("prod".into()),
+            ..Calling::default()
+        };
         assert_eq!(
             error.report(&calling),
             "error: profile `prod`: log-in required\n  why: no session\n  try: kubectl vaulttoken login prod\n"

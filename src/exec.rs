@@ -134,7 +134,7 @@ impl Explain for ExecError {
             Self::Malformed(_) | Self::UnknownKind(_) => {
                 Some("run the program without `KUBERNETES_EXEC_INFO` in the environment".into())
             }
-            Self::Terminal => Some("{program} token{profile} --show".into()),
+            Self::Terminal => Some("{program} token{profile}{config} --show".into()),
             Self::Output(_) => None,
         }
     }

@@ -195,7 +195,7 @@ impl Explain for TrustError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::OtherCluster { context, .. } => Some(format!(
-                "{{program}} trust{{profile}} --context {}",
+                "{{program}} trust{{profile}}{{source}}{{config}} --context {}",
                 shell_word(context.as_deref().unwrap_or("CONTEXT"))
             )),
             Self::TlsOff { .. } => Some(
@@ -212,11 +212,11 @@ impl Explain for TrustError {
             }
             Self::Cluster(_) => Some("kubectl config view --minify".into()),
             Self::UnknownVault { address, .. } => {
-                Some(format!("{{program}} login --vault-address {}", shell_word(address)))
+                Some(format!("{{program}} login{{config}} --vault-address {}", shell_word(address)))
             }
-            Self::ContextMissing => Some("{program} trust{profile} --context CONTEXT".into()),
+            Self::ContextMissing => Some("{program} trust{profile}{source}{config} --context CONTEXT".into()),
             Self::Fingerprint { .. } | Self::NobodyToAsk { .. } => Some(
-                "{program} trust{profile} --context CONTEXT --ca-fingerprint SHA256, with the fingerprint that \
+                "{program} trust{profile}{source}{config} --context CONTEXT --ca-fingerprint SHA256, with the fingerprint that \
                  the cluster's owner told you"
                     .into(),
             ),
@@ -356,7 +356,10 @@ mod tests {
             "refused to hand this token to https://evil:6443: it belongs to https://prod:6443"
         );
         assert_eq!(refusal.why().as_deref(), Some("the kubeconfig names another server"));
-        assert_eq!(refusal.hint().as_deref(), Some("{program} trust{profile} --context CONTEXT"));
+        assert_eq!(
+            refusal.hint().as_deref(),
+            Some("{program} trust{profile}{source}{config} --context CONTEXT")
+        );
         assert_eq!(refusal.exit_code(), ExitCode::Withheld);
     }
 

@@ -4,6 +4,10 @@
 use super::problem::{Alternatives, By, EntryKind, SettingsError};
 use crate::error::{ExitCode, Explain, shell_word};
 
+/// Where a person's settings usually lie.
+const USUAL_FILE: &str =
+    if cfg!(windows) { r"%APPDATA%\vaulttoken\config.yaml" } else { "~/.config/vaulttoken/config.yaml" };
+
 /// At most a dozen names, so that a line stays a line.
 fn list(names: &[String]) -> String {
     const MOST: usize = 12;
@@ -96,13 +100,15 @@ impl Explain for SettingsError {
             Self::NotKnown { by, instead, kind, .. } => match (by, kind) {
                 (By::Flag(flag), _) if instead.meant.is_some() => write(instead, &format!("{flag}=")),
                 (_, _) if instead.meant.is_some() => write(instead, ""),
-                (_, EntryKind::Profile) => Some("{program} status".to_owned()),
+                (_, EntryKind::Profile) => Some("{program} status{config}".to_owned()),
                 (_, _) => None,
             },
             Self::ProfileNeeded { known } => {
                 known.first().map(|name| format!("name one, such as `--profile={name}`"))
             }
-            Self::NoProfile => Some("{program} setup".to_owned()),
+            Self::NoProfile => {
+                Some(format!("write one under `profiles` in your settings file, `{USUAL_FILE}`"))
+            }
             Self::Misplaced { by, .. } => Some(match by {
                 By::Flag(flag) => format!("leave `{flag}` out"),
                 By::Variable(variable) => format!("unset {variable}"),

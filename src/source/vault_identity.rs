@@ -179,7 +179,7 @@ impl Explain for NotIssued {
         let role = shell_word(&role);
         match self.reason {
             Reason::NoEntity => Some(
-                "log in with an auth method instead of a root or orphan token: `{program} login{profile}`"
+                "log in with an auth method instead of a root or orphan token: `{program} login{profile}{vault}{config}`"
                     .to_owned(),
             ),
             Reason::NoRole => Some(

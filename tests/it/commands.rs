@@ -187,6 +187,68 @@ fn what_was_refused_for_want_of_a_log_in_works_at_once_after_it() {
 }
 
 #[test]
+fn login_goes_on_after_a_failure_and_asks_for_one_password_once() {
+    let engine = engine::shared();
+    let (root, mount) = (Vault::shared().root(), unique("userpass"));
+    root.enable_auth("userpass", &mount);
+    root.userpass_user(&mount, "alice", "correct horse", &[&engine.policy]);
+    let home = Home::new();
+    home.plant("correct horse");
+    let auth = json!({"userpass": {"mount": mount, "username": "alice"}});
+    home.settings(&json!({
+        "vaults": corp(Vault::shared(), Some(&auth)),
+        "profiles": {"a": {"source": engine.source("reader")}, "b": {"source": engine.source("viewer")}},
+    }));
+    let run = home.run_with_input(&["login", "nobody", "a", "b"], "correct horse\n");
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.starts_with("error: `--profile`: there is no profile `nobody`\n"), "{run:?}");
+    assert_eq!(run.stderr.matches("logged in to ").count(), 1, "{run:?}");
+    assert_eq!(run.stderr.matches(": a token for ").count(), 2, "{run:?}");
+
+    let before = log_ins(&mount);
+    let run = home.run_with_input(&["login", "--all"], "battery staple\n");
+    assert_eq!(run.code, 4, "{run:?}");
+    for profile in ["a", "b"] {
+        let told = format!("error: profile `{profile}`: ");
+        assert_eq!(run.stderr.matches(&told).count(), 1, "{run:?}");
+    }
+    assert_eq!(log_ins(&mount), before + 1);
+}
+
+#[test]
+fn login_fetches_what_the_current_context_will_ask_for() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_with_token(&engine, "viewer");
+    let extension =
+        json!({"apiVersion": "vaulttoken.dev/v1alpha1", "kind": "ClusterProfile", "role": "ruled"});
+    let kubeconfig = home.kubeconfig(cluster, &json!({"args": ["get-token"]}), Some(&extension));
+    home.set("KUBECONFIG", kubeconfig.to_str().unwrap());
+    home.run(&["login"]).succeeded();
+    let mints = || {
+        let path = format!("{}/creds/ruled", engine.mount);
+        let is_mint = |entry: &Value| entry["type"] == "response" && entry["request"]["path"] == path;
+        Vault::shared().audit_log().iter().filter(|entry| is_mint(entry)).count()
+    };
+    let before = mints();
+    assert_eq!(before, 1);
+    home.kubectl(&kubeconfig, &["get", "namespaces"]).succeeded();
+    assert_eq!(mints(), before, "kubectl found what login had fetched");
+}
+
+#[test]
+fn settings_that_are_missed_tell_which_variables_did_not_count() {
+    let home = Home::new();
+    let flags = ["get-token", "--source=vault-kubernetes", "--role=reader"];
+    let env = json!([{"name": "VAULT_ADDR", "value": "https://vault.example:8200"}]);
+    let kubeconfig = home.kubeconfig(Cluster::shared(), &json!({"args": flags, "env": env}), None);
+    let run = home.kubectl(&kubeconfig, &["get", "namespaces"]);
+    assert!(
+        run.stderr.contains("; only the kubeconfig's `exec.env` sets `VAULT_ADDR`, which does not count\n"),
+        "{run:?}"
+    );
+}
+
+#[test]
 fn nobody_logs_in_only_to_log_out() {
     let (engine, root, mount) = (engine::shared(), Vault::shared().root(), unique("approle"));
     root.enable_auth("approle", &mount);

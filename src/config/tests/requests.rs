@@ -193,7 +193,7 @@ fn no_profile_or_a_wrong_one_is_told() {
         told(
             "`profile` of the cluster extension: there is no profile `nothing-like-it`",
             "there are `hub`, `jobs`, `open`, `people`, `prod`, `trusted`",
-            "{program} status"
+            "{program} status{config}"
         )
     );
     assert_eq!(
@@ -209,7 +209,7 @@ fn no_profile_or_a_wrong_one_is_told() {
         told(
             "there is no profile",
             "no settings file has one, and neither `--source` nor `--role` stands for one",
-            "{program} setup"
+            "write one under `profiles` in your settings file, `~/.config/vaulttoken/config.yaml`"
         )
     );
     assert_eq!(

@@ -194,7 +194,7 @@ async fn a_refused_log_in_names_method_mount_and_person_and_is_not_repeated() {
         [
             "`VAULT` refused the log-in of `alice` with `userpass` at `auth/userpass`",
             "invalid username or password",
-            "{program} login{profile}",
+            "{program} login{profile}{vault}{config}",
             "4",
         ]
     );
@@ -290,7 +290,7 @@ async fn a_wrong_passcode_may_be_typed_again_once() {
         [
             "`VAULT` refused the second factor of `alice`",
             "failed to satisfy enforcement e. error: ...",
-            "{program} login{profile}",
+            "{program} login{profile}{vault}{config}",
             "4",
         ]
     );
