@@ -72,7 +72,7 @@ const PASSED_ON: [&str; 6] =
 /// # Errors
 /// It was not started, or it is gone already. The caller has its token anyway.
 pub fn start(program: PathBuf, task: &Task) -> io::Result<()> {
-    let mut command = without_inherited_descriptors(program)?;
+    let mut command = Command::new(program);
     command.arg(COMMAND).env_clear();
     for name in PASSED_ON {
         if let Some(value) = task.variables.get(name) {
@@ -96,61 +96,26 @@ pub fn start(program: PathBuf, task: &Task) -> io::Result<()> {
     child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&text))
 }
 
-/// Leaves the terminal and the process group of the caller: Ctrl-C there is not meant for us.
+/// Leaves the terminal and the process group of the caller, as Ctrl-C there is not meant for us, and
+/// lets go of every descriptor beyond the third: a shell that holds a lock with `exec 9>lock` passes
+/// it on through kubectl and the plugin to us. The first act of a child, as long as it has opened
+/// nothing itself.
 pub fn detach() {
     #[cfg(unix)]
     {
         // A process that leads a group already has been detached by whoever started it.
         let _ = rustix::process::setsid();
+        let inherited: Vec<i32> = std::fs::read_dir("/dev/fd")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|number| *number > 2)
+            .collect();
+        for number in inherited {
+            // One of them was the folder's own and is closed by now.
+            let _ = nix::unistd::close(number);
+        }
     }
-}
-
-/// The program, without the descriptors beyond the third that the caller itself was handed: a shell
-/// that holds a lock with `exec 9>lock` passes it on through kubectl to us, and a child would hold
-/// it on. Only a shell can close them, as closing by number is not safe within a program; so where
-/// there are such, one starts the child.
-///
-/// # Errors
-/// There is one that a shell cannot close by its number.
-#[cfg(target_os = "linux")]
-fn without_inherited_descriptors(program: PathBuf) -> io::Result<Command> {
-    use std::fmt::Write as _;
-    let inherited = inherited_descriptors();
-    if inherited.is_empty() {
-        return Ok(Command::new(program));
-    }
-    if inherited.iter().any(|number| *number > 9) {
-        return Err(io::Error::other("a descriptor of the caller cannot be closed"));
-    }
-    let mut text = String::from("exec");
-    for number in inherited {
-        // Writing to a String does not fail.
-        let _ = write!(text, " {number}>&-");
-    }
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", &format!("{text}; exec \"$0\" \"$@\"")]).arg(program);
-    Ok(command)
-}
-
-#[cfg(not(target_os = "linux"))]
-#[expect(clippy::unnecessary_wraps, reason = "the same face as on Linux")]
-fn without_inherited_descriptors(program: PathBuf) -> io::Result<Command> {
-    Ok(Command::new(program))
-}
-
-/// Open descriptors that a child would get as well; ours are all closed when a program is started.
-#[cfg(target_os = "linux")]
-fn inherited_descriptors() -> Vec<u32> {
-    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
-    let numbers = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_passed_on = |number: &u32| {
-        let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
-        let flags = about.lines().find_map(|line| line.strip_prefix("flags:"));
-        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
-        flags.is_some_and(|flags| flags & CLOSE_ON_EXEC == 0)
-    };
-    numbers.filter(|number| *number > 2).filter(is_passed_on).collect()
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod heal;
 mod home;
+mod journal;
 mod krew;
+mod renew;
 mod rig_works;
 mod sources;
