@@ -12,6 +12,7 @@ use crate::exec::ExecError;
 use crate::identity::IdentityError;
 use crate::keystore::StoreError;
 use crate::source::SourceError;
+use crate::suspicion::RefusedError;
 use crate::trust::TrustError;
 use crate::vault::VaultError;
 
@@ -72,6 +73,9 @@ pub enum Error {
     /// What a source got instead of a token.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The cluster refuses what we hand out.
+    #[error(transparent)]
+    Refused(#[from] RefusedError),
     /// We refused to send a secret.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -97,6 +101,7 @@ impl Error {
             Self::Vault(error) => Some(error),
             Self::Identity(error) => Some(error),
             Self::Source(error) => Some(error),
+            Self::Refused(error) => Some(error),
             Self::Trust(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Earlier(error) => Some(error),
