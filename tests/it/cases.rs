@@ -174,7 +174,8 @@ fn folder() -> PathBuf {
 /// What `case.yaml` says. In every text `<vault>` is the address of the scripted Vault, `<other>`
 /// that of a second one, `<ca>` and `<other ca>` the files of their authorities, `<ca data>` the
 /// first one in base64, `<home>` the home, `<time N>` a moment N seconds from now, and `<token N>`
-/// a JWT that ends then (`<token>`: one that never ends).
+/// a JWT that ends then (`<token>`: one that never ends). Beside these fields `certificate` says
+/// whose the Vault shows: `expired`, or `foreign`; else one of `<ca>`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Case {
@@ -197,8 +198,6 @@ struct Case {
     files: Map<String, Value>,
     /// `KUBERNETES_EXEC_INFO`: a text, or an object.
     exec_info: Option<Value>,
-    /// Whose certificate the Vault has: `expired`, or `foreign`; else one of `<ca>`.
-    certificate: Option<String>,
     /// By method and path (`POST /v1/…`), what the Vault answers; `*` is any other request. A list
     /// is answered in turn, its last item for ever.
     #[serde(default)]
@@ -229,12 +228,13 @@ fn check(name: &str) {
     let mut case: Value = serde_saphyr::from_str(&text).unwrap();
     // The answers hold addresses too, so the servers come first and learn their answers later.
     let answers = Arc::new(std::sync::OnceLock::new());
-    let certificate = match case["certificate"].as_str() {
-        Some("expired") => ours.expired_server(&[]),
-        Some("foreign") => theirs.server(&[]),
-        None => ours.server(&[]),
-        Some(other) => panic!("no such certificate: {other}"),
-    };
+    let certificate =
+        match case.as_object_mut().unwrap().remove("certificate").as_ref().and_then(Value::as_str) {
+            Some("expired") => ours.expired_server(&[]),
+            Some("foreign") => theirs.server(&[]),
+            None => ours.server(&[]),
+            Some(other) => panic!("no such certificate: {other}"),
+        };
     let script = |at: usize| {
         let (answers, served) = (Arc::clone(&answers), std::sync::Mutex::new(Map::new()));
         move |request: &Seen| {

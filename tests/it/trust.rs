@@ -262,11 +262,15 @@ fn a_second_cluster_is_refused_until_a_person_accepts_its_fingerprint() {
     let config = kubeconfig(&scene.home, &cluster, &json!({}));
     let ask = || scene.home.kubectl(&config, &["get", "namespaces"]);
     let run = ask();
-    refused(&run, 7, "kubectl-vaulttoken trust prod --context lead me there");
+    refused(&run, 7, "try: kubectl-vaulttoken trust prod --context 'lead me there'");
+    let hint = run.stderr.lines().find_map(|line| line.strip_prefix("  try: ")).unwrap().to_owned();
 
     scene.home.set("KUBECONFIG", &config.display().to_string());
-    let trust =
-        |more: &[&str]| scene.home.run(&[&["trust", "prod", "--context", "lead me there"], more].concat());
+    // The command of the hint, as a person pastes it.
+    let trust = |more: &[&str]| {
+        let line = [&[hint.as_str()], more].concat().join(" ");
+        scene.home.run_program("/bin/sh", &["-c", &line])
+    };
     let told = trust(&[]).failed(7).to_owned();
     assert!(told.contains("there is nobody to ask"), "{told}");
     let fingerprint = told.split("SHA-256 ").nth(1).unwrap().lines().next().unwrap().to_owned();
