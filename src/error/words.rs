@@ -317,7 +317,6 @@ fn of_identity_tokens() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one list")]
 fn of_settings() {
     let file = || PathBuf::from("/home/me/my config.yaml");
     let place = || Place { file: file(), line: 3, column: 7 };

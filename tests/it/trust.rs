@@ -370,6 +370,25 @@ fn evil_files(scene: &Scene, evil: &Evil) -> PathBuf {
 }
 
 #[test]
+fn a_bus_that_the_kubeconfig_names_starts_no_program() {
+    let scene = Scene::with_profile(&json!({}));
+    let ran = scene.home.path("ran");
+    // A kind of D-Bus address that starts a program and speaks to it.
+    let address = format!("unixexec:path=/bin/touch,argv1={}", ran.display());
+    let runtime = scene.home.path("").display().to_string();
+    // The first call is the one that looks for a keyring.
+    for environment in [
+        json!([{"name": "DBUS_SESSION_BUS_ADDRESS", "value": address}]),
+        json!([{"name": "DBUS_SESSION_BUS_ADDRESS", "value": address}, {"name": "XDG_RUNTIME_DIR", "value": runtime}]),
+        json!([{"name": "DBUS_SESSION_BUS_ADDRESS", "value": address},
+            {"name": "VAULTTOKEN_KEYRING_SERVICE", "value": unique("another")}]),
+    ] {
+        scene.kubectl(&scene.honest(), &json!({"env": environment})).succeeded();
+        assert!(!ran.exists(), "{environment}");
+    }
+}
+
+#[test]
 fn a_memory_that_the_kubeconfig_names_accepts_no_cluster() {
     let (scene, evil) = (Scene::with_profile(&json!({})).served_once(), Evil::new());
     let to_evil = json!({"server": evil.server.address, "certificate-authority": evil.authority.file});
