@@ -1,6 +1,6 @@
 # What people and CI run. `make test` is the whole suite against real servers; `make tools` fetches them.
 
-.PHONY: build demo dist fmt lint test tools
+.PHONY: build demo dist fmt lint notices test tools
 
 build:
 	cargo build --release --locked
@@ -16,6 +16,10 @@ test: tools
 dist:
 	krew-manifest/dist --out dist
 	cp dist/vaulttoken.yaml krew-manifest/vaulttoken.yaml
+
+# Whose code the program contains, for the archive; after a change of Cargo.lock.
+notices:
+	VAULTTOKEN_TEST_WRITE_NOTICES=1 cargo test --locked --test it notices
 
 demo: tools build
 	cargo run --quiet --locked --example demo

@@ -22,7 +22,7 @@ use crate::source::{Asking, Fetched, Source};
 use crate::token::{Timestamp, Token};
 use crate::trust::{self, Verdict};
 use crate::vault::session::SessionKey;
-use crate::vault::{JwtSource, Parts, Patience, Vault, found_token};
+use crate::vault::{JwtSource, Parts, Patience, Vault, VaultError, found_token};
 
 /// How a token is to be had.
 #[derive(Clone)]
@@ -215,10 +215,23 @@ pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result
         .build()
         .map_err(|error| Error::Fault(format!("no runtime: {error}")))?;
     runtime.block_on(async {
-        tokio::select! {
+        let mut interrupted = std::pin::pin!(interrupted());
+        let outcome = tokio::select! {
+            // First, so that the handlers are there before the work asks a person: a prompt that a
+            // signal ends must be able to put the terminal back.
+            biased;
+            code = &mut interrupted => return Err(Error::Interrupted(code)),
             outcome = work => outcome,
-            code = interrupted() => Err(Error::Interrupted(code)),
+        };
+        if let Err(Error::Vault(VaultError::GivenUp { .. })) = &outcome {
+            // A signal ends a prompt before it is seen here.
+            tokio::select! {
+                biased;
+                code = interrupted => return Err(Error::Interrupted(code)),
+                () = tokio::task::yield_now() => {}
+            }
         }
+        outcome
     })
 }
 

@@ -17,7 +17,8 @@ use crate::vault::Person as _;
 #[derive(Debug, Args)]
 pub(super) struct Flags {
     /// Profile of the settings file
-    #[arg(value_name = "PROFILE")]
+    // An id of its own: that of the field is the id of the common `--profile`.
+    #[arg(id = "PROFILE", value_name = "PROFILE")]
     profile: Option<String>,
     /// SHA-256 of the cluster's CA certificate, in place of a person's yes; repeat for a bundle
     #[arg(long = "ca-fingerprint", value_name = "SHA256")]

@@ -16,11 +16,21 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod addresses;
+mod apart;
 mod cases;
+mod commands;
+mod documents;
+mod engine;
 mod home;
 mod krew;
+mod kubectl;
+mod lifetimes;
+mod methods;
+mod notices;
 mod refusals;
 mod rig_works;
 mod secrets;
 mod sources;
+mod terminal;
 mod trust;
