@@ -102,7 +102,7 @@ pub(crate) struct Context {
     /// `--kubeconfig`.
     pub(crate) kubeconfig: Option<PathBuf>,
     /// `--context`.
-    pub(crate) chosen_context: Option<String>,
+    pub(crate) chosen: Option<String>,
     /// `--timeout`.
     pub(crate) timeout: Duration,
     /// How often `-v` was given.
@@ -129,19 +129,9 @@ pub fn run(
         Err(error) => return output::usage(&error),
     };
     let CommandLine { command, common } = line;
-    let Common { config, profile, namespace, kubeconfig, context: chosen_context, timeout, verbose } = common;
-    let mut context = Context {
-        env,
-        calling,
-        config,
-        profile,
-        namespace,
-        kubeconfig,
-        chosen_context,
-        timeout,
-        verbose,
-        clock,
-    };
+    let Common { config, profile, namespace, kubeconfig, context: chosen, timeout, verbose } = common;
+    let mut context =
+        Context { env, calling, config, profile, namespace, kubeconfig, chosen, timeout, verbose, clock };
     let ended = match command.for_persons(&context.env) {
         Err(error) => Err(Error::from(error)),
         Ok(()) => match command {
