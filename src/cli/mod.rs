@@ -208,8 +208,7 @@ impl Context {
         clock: fn() -> Timestamp,
         arguments: Option<Vec<String>>,
     ) -> Self {
-        let Common { config, profile, namespace, kubeconfig, context: chosen, timeout, verbose } =
-            common;
+        let Common { config, profile, namespace, kubeconfig, context: chosen, timeout, verbose } = common;
         Self {
             env,
             calling,

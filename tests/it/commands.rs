@@ -1,12 +1,16 @@
 //! The commands besides `get-token`, as `SURFACE.md` promises them, with real tokens.
 
-use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::engine::{self, Engine, corp, home_with, home_with_token, subject};
 use crate::home::{Home, exec_info};
-use crate::rig::{Cluster, Vault, poll, unique};
+use crate::rig::{Cluster, Double, Reply, Vault, poll, unique};
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A home where alice has logged in, for one role of the engine.
 fn home_of_alice(engine: &Engine, role: &str) -> Home {
@@ -52,12 +56,10 @@ fn logout_kills_a_generated_account_and_the_session() {
     let told = json!([{"cluster": cluster.server, "revoked": true, "staysValidUntil": null, "why": null}]);
     assert_eq!(list["items"][0]["tokens"], told);
     assert!(!is_session_alive(&engine.policy));
-    assert!(
-        Vault::shared().root().list(&format!("sys/leases/lookup/{}/creds/viewer", engine.mount)).is_empty()
-    );
-    poll("a token that the API server refuses", std::time::Duration::from_secs(30), || {
-        subject(cluster, &token).is_none().then_some(())
-    });
+    // The server answers first and then revokes the leases of a session.
+    let leases = format!("sys/leases/lookup/{}/creds/viewer", engine.mount);
+    poll("the end of the lease", LIMIT, || Vault::shared().root().list(&leases).is_empty().then_some(()));
+    poll("a token that the API server refuses", LIMIT, || subject(cluster, &token).is_none().then_some(()));
     assert_eq!(home.get_token(&[], None).code, 3);
     assert_eq!(home.run(&["status", "--output=json"]).json()["items"][0]["token"]["state"], "absent");
 }
@@ -95,27 +97,40 @@ fn logout_without_a_session_of_ours_revokes_the_lease_alone() {
     let token = home.get_token(&[], Some(&cluster_info(cluster))).quiet().token();
     let list = home.run(&["logout", "--output=json"]).quiet().json();
     assert_eq!(list["items"][0]["tokens"][0]["revoked"], true, "{list}");
-    poll("a token that the API server refuses", std::time::Duration::from_secs(30), || {
-        subject(cluster, &token).is_none().then_some(())
-    });
+    poll("a token that the API server refuses", LIMIT, || subject(cluster, &token).is_none().then_some(()));
     assert!(Vault::shared().session(&vault_token).read("auth/token/lookup-self")["ttl"].is_number());
 }
 
 #[test]
-fn logout_works_here_even_where_the_server_cannot_be_reached() {
+fn logout_leaves_nothing_here_even_where_the_server_cannot_be_reached() {
     let engine = engine::shared();
-    let home = home_of_alice(&engine, "reader");
-    home.get_token(&[], None).quiet();
-    let settings = fs::read_to_string(home.path(".config/vaulttoken/config.yaml")).unwrap();
-    // Nobody listens at port 1; the session is kept under the address, so it is another vault's then.
-    let unreachable = settings.replace(&Vault::shared().address, "https://127.0.0.1:1");
-    home.write(".config/vaulttoken/config.yaml", &unreachable);
-    let run = home.run(&["logout", "--output=json"]);
-    assert_eq!(run.json()["items"][0]["profile"], "prod");
-    home.write(".config/vaulttoken/config.yaml", &settings);
-    assert_eq!(home.run(&["status", "--output=json"]).json()["items"][0]["token"]["state"], "absent");
-    let list = home.run(&["logout", "--output=json"]).quiet().json();
-    assert_eq!(list["items"][0]["session"], "revoked");
+    let (root, mount) = (Vault::shared().root(), unique("userpass"));
+    root.enable_auth("userpass", &mount);
+    root.userpass_user(&mount, "alice", "correct horse", &[&engine.policy]);
+    let is_down = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_down);
+    let proxy = Double::before(&Vault::shared().authority, &Vault::shared().address, move |_| {
+        if seen.load(Ordering::SeqCst) { Reply::Lost } else { Reply::Passed }
+    });
+    let home = Home::new();
+    home.plant("correct horse");
+    home.settings(&json!({
+        "vaults": {"corp": {
+            "address": proxy.address, "certificateAuthority": Vault::shared().ca_file(),
+            "auth": {"userpass": {"mount": mount, "username": "alice"}},
+        }},
+        "profiles": {"prod": {"source": engine.source("viewer")}},
+    }));
+    home.run_with_input(&["login"], "correct horse\n").succeeded();
+    is_down.store(true, Ordering::SeqCst);
+    let run = home.run(&["logout", "--timeout=2s", "--output=json"]);
+    assert_eq!((run.code, run.stderr.as_str()), (5, ""), "{run:?}");
+    let told = &run.json()["items"][0];
+    assert_eq!((&told["session"], &told["tokens"][0]["revoked"]), (&json!("staysValid"), &json!(false)));
+    assert!(told["failure"].as_str().is_some_and(|failure| failure.contains("127.0.0.1")), "{told}");
+    let item = home.run(&["status", "--output=json"]).json()["items"][0].take();
+    assert_eq!((&item["token"]["state"], &item["session"]["state"]), (&json!("absent"), &json!("absent")));
+    assert!(is_session_alive(&engine.policy), "as it was told");
 }
 
 #[test]
@@ -140,14 +155,17 @@ fn status_has_the_fields_that_programs_read_and_never_asks_anybody() {
     assert_eq!(item["subject"], json!(engine.reader()));
     assert!(["keyring", "kernelKeyring", "plain"].contains(&item["store"].as_str().unwrap()), "{item}");
     assert_eq!(keys(&item["token"]), ["expiresAt", "limitedBy", "refreshAfter", "state", "usableUntil"]);
-    assert_eq!((&item["token"]["state"], &item["token"]["limitedBy"]), (&json!("valid"), &json!("expiry")));
+    assert_eq!(item["token"]["state"], "valid");
+    // Its lease was given the same length, and one of them begins a moment earlier.
+    let limit = item["token"]["limitedBy"].as_str().unwrap();
+    assert!(["expiry", "lease"].contains(&limit), "{item}");
     assert_eq!(keys(&item["session"]), ["expiresAt", "method", "renewable", "state", "vault"]);
     let session = &item["session"];
     assert_eq!((&session["vault"], &session["method"]), (&json!("corp"), &json!("userpass")));
     assert_eq!((&session["state"], &session["renewable"]), (&json!("valid"), &json!(true)));
 
     let yaml = home.run(&["status", "prod", "--output=yaml"]).quiet().stdout;
-    for line in ["apiVersion: vaulttoken.dev/v1alpha1", "kind: StatusList", "limitedBy: expiry"] {
+    for line in ["apiVersion: vaulttoken.dev/v1alpha1", "kind: StatusList", &format!("limitedBy: {limit}")] {
         assert!(yaml.contains(line), "{yaml}");
     }
     let table = home.run(&["status"]).quiet().stdout;

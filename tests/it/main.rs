@@ -30,6 +30,7 @@ mod kubectl;
 mod lifetimes;
 mod methods;
 mod notices;
+mod passwords;
 mod refusals;
 mod renew;
 mod rig_works;
