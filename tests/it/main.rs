@@ -19,6 +19,7 @@ mod heal;
 mod home;
 mod journal;
 mod krew;
+mod kube_rs;
 mod renew;
 mod rig_works;
 mod sources;
