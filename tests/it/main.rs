@@ -26,6 +26,7 @@ mod heal;
 mod home;
 mod journal;
 mod krew;
+mod kube_rs;
 mod kubectl;
 mod lifetimes;
 mod methods;
