@@ -4,6 +4,8 @@
 //! library is a fifth of what starting a small program costs; GCC brings the same code as an archive.
 //! Where the compiler has no such archive, or the system no such library, nothing changes.
 
+#![expect(clippy::disallowed_methods, reason = "cargo speaks to a build script through its environment")]
+
 use std::path::Path;
 use std::process::Command;
 
