@@ -15,6 +15,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod hit;
 mod home;
 mod krew;
 mod rig_works;
