@@ -1,6 +1,6 @@
 # What people and CI run. `make test` is the whole suite against real servers; `make tools` fetches them.
+# `make bench` says what a call costs; benches/main.rs says how.
 
-# `make bench` measures what a call costs; see benches/main.rs.
 .PHONY: bench build demo dist fmt lint test tools
 
 # BENCH_PEERS names further exec plugins to stand beside ours: `make bench BENCH_PEERS="a get-token; b token"`.
