@@ -1,7 +1,7 @@
 # What people and CI run. `make test` is the whole suite against real servers; `make tools` fetches them.
 # `make bench` says what a call costs; benches/main.rs says how.
 
-.PHONY: bench build demo dist fmt lint test tools
+.PHONY: bench build demo dist fmt lint notices test tools
 
 # BENCH_PEERS names further exec plugins to stand beside ours: `make bench BENCH_PEERS="a get-token; b token"`.
 export BENCH_PEERS
@@ -23,6 +23,10 @@ test: tools
 dist:
 	krew-manifest/dist --out dist
 	cp dist/vaulttoken.yaml krew-manifest/vaulttoken.yaml
+
+# Whose code the program contains, for the archive; after a change of Cargo.lock.
+notices:
+	VAULTTOKEN_TEST_WRITE_NOTICES=1 cargo test --locked --test it notices
 
 demo: tools build
 	cargo run --quiet --locked --example demo

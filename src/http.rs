@@ -23,6 +23,7 @@ use connector::{Connector, Proxies};
 pub use error::{ConnectCause, HttpError, TlsCause};
 use retry::Retries;
 pub(crate) use retry::Tries;
+pub(crate) use tls::is_own_authority;
 
 use crate::config::{TlsSettings, Transport};
 use crate::token::Timestamp;
@@ -30,6 +31,13 @@ use crate::token::Timestamp;
 /// The largest answer that is read. The largest legitimate one, a list of every key of a KV mount,
 /// stays far below.
 pub const LARGEST_BODY: usize = 4 * 1024 * 1024;
+
+/// Whether a request without TLS to a Vault on this machine would leave it through Vault's proxy.
+#[must_use]
+pub fn proxied_in_clear(transport: &Transport) -> bool {
+    let proxy = transport.vault_proxy.as_ref();
+    proxy.is_some_and(|proxy| connector::leaves_this_machine(proxy.expose_secret()))
+}
 
 /// Something to ask of a server.
 #[derive(Clone)]

@@ -199,7 +199,13 @@ mod tests {
     #[test]
     fn without_a_folder_nothing_is_remembered_and_nothing_can_be_accepted() {
         let file = MemoryFile::beneath(None);
-        assert!(file.judge(|memory| Ok(memory.add_vault("v".into()))).is_ok());
+        assert!(
+            file.judge(|memory| {
+                memory.add_vault("v".into());
+                Ok(())
+            })
+            .is_ok()
+        );
         assert_eq!(file.read().unwrap(), Memory::default());
         assert!(matches!(file.accept(|_| ()), Err(TrustError::NotKept { .. })));
     }

@@ -9,6 +9,7 @@ mod logout;
 mod output;
 mod profiles;
 mod refresh;
+mod renew;
 mod status;
 mod token;
 mod trust;
@@ -26,7 +27,7 @@ use crate::cluster::Cluster;
 use crate::config::{Kubeconfig, KubeconfigFiles, SettingsError, parse_duration};
 use crate::desk::Order;
 use crate::env::Env;
-use crate::error::{Calling, Error, ExitCode};
+use crate::error::{Calling, Error, ExitCode, printable};
 use crate::exec::ExecError;
 use crate::issue::{Asker, Conditions};
 use crate::token::Timestamp;
@@ -44,7 +45,7 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print one ExecCredential for a client (the exec credential provider)
+    /// Print one credential for a client (the exec credential provider)
     GetToken(get_token::Flags),
     /// Log in and fetch the first token
     Login(login::Flags),
@@ -58,6 +59,9 @@ enum Command {
     Token(token::Flags),
     /// Let a profile's tokens go to one more cluster
     Trust(trust::Flags),
+    /// Renew what a call of get-token found due; started by that call, never by a person
+    #[command(hide = true)]
+    Renew,
     /// Show the version and how it was built
     Version(version::Flags),
 }
@@ -103,13 +107,15 @@ pub(crate) struct Context {
     /// `--kubeconfig`.
     pub(crate) kubeconfig: Option<PathBuf>,
     /// `--context`.
-    pub(crate) context: Option<String>,
+    pub(crate) chosen: Option<String>,
     /// `--timeout`.
     pub(crate) timeout: Duration,
     /// How often `-v` was given.
     pub(crate) verbose: u8,
     /// The clock.
     pub(crate) clock: fn() -> Timestamp,
+    /// The words of the command line; none where one of them is no text.
+    pub(crate) arguments: Option<Vec<String>>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -121,14 +127,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() -> Timestamp) -> u8 {
     let program = called_as(&env);
     let calling = Calling { program: program.to_owned(), profile: None };
-    let line = match parse(arguments, program) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let line = match parse(&arguments, program) {
         Ok(line) => line,
         Err(error) => return output::usage(&error),
     };
     let CommandLine { command, common } = line;
-    let Common { config, profile, namespace, kubeconfig, context, timeout, verbose } = common;
-    let mut context =
-        Context { env, calling, config, profile, namespace, kubeconfig, context, timeout, verbose, clock };
+    let arguments = arguments.into_iter().map(|word| word.into_string().ok()).collect();
+    let mut context = Context::new(common, env, calling, clock, arguments);
     let ended = match command.for_persons(&context.env) {
         Err(error) => Err(Error::from(error)),
         Ok(()) => match command {
@@ -139,6 +145,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
             Command::Refresh(flags) => refresh::run(flags, &mut context),
             Command::Token(flags) => token::run(flags, &mut context),
             Command::Trust(flags) => trust::run(flags, &mut context),
+            Command::Renew => renew::run(clock),
             Command::Version(flags) => version::run(&flags),
         },
     };
@@ -164,6 +171,7 @@ impl Command {
             Self::Refresh(_) => "refresh",
             Self::Token(_) => "token",
             Self::Trust(_) => "trust",
+            Self::Renew => crate::renew::COMMAND,
         };
         if env.get("KUBERNETES_EXEC_INFO").is_some() { Err(ExecError::NotForClients(name)) } else { Ok(()) }
     }
@@ -175,15 +183,11 @@ fn called_as(env: &Env) -> &'static str {
     if env.filled("KUBECTL_PATH").is_some() { "kubectl vaulttoken" } else { "kubectl-vaulttoken" }
 }
 
-fn parse(
-    arguments: impl IntoIterator<Item = OsString>,
-    program: &'static str,
-) -> Result<CommandLine, clap::Error> {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if let Some(line) = parse_get_token(&arguments) {
-        return Ok(line);
+fn parse(arguments: &[OsString], program: &'static str) -> Result<CommandLine, clap::Error> {
+    match parse_get_token(arguments) {
+        Some(line) => Ok(line),
+        None => parse_any(arguments, program),
     }
-    parse_any(arguments, program)
 }
 
 /// Clients run `get-token` again and again, and making the definitions of all commands takes a sixth
@@ -206,13 +210,44 @@ fn parse_get_token(arguments: &[OsString]) -> Option<CommandLine> {
     })
 }
 
-fn parse_any(arguments: Vec<OsString>, program: &'static str) -> Result<CommandLine, clap::Error> {
+fn parse_any<W: Into<OsString> + Clone>(
+    arguments: &[W],
+    program: &'static str,
+) -> Result<CommandLine, clap::Error> {
     let mut command = CommandLine::command().name(program).bin_name(program);
-    let matches = command.try_get_matches_from_mut(arguments)?;
+    let matches = command.try_get_matches_from_mut(arguments.iter().cloned()).map_err(|error| {
+        // Security: the message repeats what was typed, and a kubeconfig may have typed it. A line
+        // break in it would write a line of its own, so the same mistake is told of printable words.
+        let printable = arguments.iter().map(|word| printable(&word.clone().into().to_string_lossy()));
+        command.try_get_matches_from_mut(printable).err().unwrap_or(error)
+    })?;
     CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 impl Context {
+    fn new(
+        common: Common,
+        env: Env,
+        calling: Calling,
+        clock: fn() -> Timestamp,
+        arguments: Option<Vec<String>>,
+    ) -> Self {
+        let Common { config, profile, namespace, kubeconfig, context: chosen, timeout, verbose } = common;
+        Self {
+            env,
+            calling,
+            config,
+            profile,
+            namespace,
+            kubeconfig,
+            chosen,
+            timeout,
+            verbose,
+            clock,
+            arguments,
+        }
+    }
+
     /// The conditions of a call in a person's name.
     fn conditions(&self) -> Conditions {
         let verbose = self.verbose > 0;
@@ -221,6 +256,7 @@ impl Context {
             timeout: self.timeout,
             wish: Wish::Usual,
             asker: Asker::Person,
+            hands_out: true,
             note: Arc::new(move |line: &str| {
                 if verbose {
                     output::note(line);
@@ -306,7 +342,7 @@ mod tests {
         ) {
             let start = if command_first { &["kubectl-vaulttoken", "get-token"][..] } else { &["kubectl-vaulttoken"] };
             let arguments: Vec<OsString> = start.iter().chain(&words).map(OsString::from).collect();
-            let usual = parse_any(arguments.clone(), "kubectl-vaulttoken");
+            let usual = parse_any(&arguments, "kubectl-vaulttoken");
             if let Some(quick) = parse_get_token(&arguments) {
                 prop_assert_eq!(format!("{quick:?}"), format!("{:?}", usual.unwrap()));
             } else if command_first {

@@ -1,5 +1,7 @@
 //! `status`: what is kept and how long it lives. It never touches the network and shows no secret.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -56,8 +58,11 @@ fn table(items: &[Item]) -> String {
 }
 
 fn line(cells: &[&str; 8], widths: [usize; 8]) -> String {
-    let mut line: String =
-        cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}   ")).collect();
+    let mut line = String::new();
+    for (cell, width) in cells.iter().zip(widths) {
+        // Writing to a String does not fail.
+        let _ = write!(line, "{cell:width$}   ");
+    }
     line.truncate(line.trim_end().len());
     line.push('\n');
     line

@@ -16,7 +16,8 @@ pub(super) struct Flags {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
-    version: &'static str,
+    #[serde(rename = "version")]
+    release: &'static str,
     commit: Option<&'static str>,
     target: String,
     exec_api_versions: [&'static str; 2],
@@ -25,14 +26,14 @@ struct Version {
 
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let version = Version {
-        version: env!("CARGO_PKG_VERSION"),
+        release: env!("CARGO_PKG_VERSION"),
         commit: option_env!("VAULTTOKEN_COMMIT"),
         target: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
         exec_api_versions: [crate::exec::ApiVersion::V1.as_str(), crate::exec::ApiVersion::V1Beta1.as_str()],
         tls: "rustls with ring",
     };
     output::document(flags.output, "Version", &version, || {
-        format!("kubectl-vaulttoken {} ({})\n", version.version, version.target)
+        format!("kubectl-vaulttoken {} ({})\n", version.release, version.target)
     })?;
     Ok(DONE)
 }

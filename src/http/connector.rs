@@ -79,6 +79,12 @@ fn proxy_url(address: &str) -> Result<Url, HttpError> {
     Ok(url)
 }
 
+/// Whether what goes to a server without TLS would leave this machine through this proxy.
+pub(super) fn leaves_this_machine(proxy: &str) -> bool {
+    // What cannot be read is refused elsewhere.
+    proxy_url(proxy).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
+}
+
 fn not_a_proxy() -> HttpError {
     // Security: the address may hold a password.
     HttpError::Settings {

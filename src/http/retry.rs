@@ -8,13 +8,17 @@ use super::{ConnectCause, HttpError};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retries {
     most: u32,
+    /// As many more where it is known that the trouble passes.
+    extra: u32,
     first_wait: Duration,
 }
 
 impl Retries {
-    /// Five repetitions within about six seconds: what a cluster of Vaults takes to elect a leader.
+    /// Five repetitions within some seven seconds, three more within ten after that: what a cluster
+    /// takes to elect a leader. A number of the person's is taken as it is.
     pub(super) fn new(most: Option<u32>) -> Self {
-        Self { most: most.unwrap_or(5), first_wait: Duration::from_millis(200) }
+        let extra = if most.is_some() { 0 } else { 3 };
+        Self { most: most.unwrap_or(5), extra, first_wait: Duration::from_millis(200) }
     }
 
     #[cfg(test)]
@@ -37,7 +41,16 @@ pub(crate) struct Tries {
 impl Tries {
     /// Waits for the next try; false at once where there is none, or no time for it.
     pub(crate) async fn again(&mut self, asked: Option<Duration>) -> bool {
-        if self.made >= self.retries.most {
+        self.again_within(asked, self.retries.most).await
+    }
+
+    /// As [`Self::again`], where the trouble is known to pass within seconds.
+    pub(crate) async fn again_patiently(&mut self) -> bool {
+        self.again_within(None, self.retries.most.saturating_add(self.retries.extra)).await
+    }
+
+    async fn again_within(&mut self, asked: Option<Duration>, most: u32) -> bool {
+        if self.made >= most {
             return false;
         }
         let wait = asked.unwrap_or_else(|| jittered(self.retries.first_wait, self.made));

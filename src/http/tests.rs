@@ -320,6 +320,15 @@ async fn authorities_of_the_settings_replace_those_of_the_environment() {
     assert_eq!(failure(&replaced, &server).await[0], "no trusted TLS connection to `HOST`");
 }
 
+#[test]
+fn a_bundle_of_public_authorities_is_nobodys_own() {
+    let pem = Authority::new().pem;
+    assert!(tls::is_own_authority(&trusting(&pem.repeat(16))));
+    assert!(!tls::is_own_authority(&trusting(&pem.repeat(17))));
+    assert!(!tls::is_own_authority(&TlsSettings::default()));
+    assert!(!tls::is_own_authority(&TlsSettings { skip_verify: true, ..trusting(&pem) }));
+}
+
 #[tokio::test]
 async fn verification_can_be_switched_off_where_the_settings_say_so() {
     let server = Scripted::tls([reply(200, "{}")], server_tls(&Authority::new().sign("x"), None));

@@ -62,6 +62,15 @@ pub(super) fn configure(
     Ok(builder)
 }
 
+/// Whether a certificate of the settings' authorities says that its holder is one of the server's
+/// own: not where verification is off, nor where they are a bundle of the public ones, of which
+/// anybody can have a certificate.
+pub(crate) fn is_own_authority(tls: &TlsSettings) -> bool {
+    const MOST: usize = 16;
+    !tls.skip_verify
+        && read_authorities(&tls.certificate_authorities).is_ok_and(|roots| (1..=MOST).contains(&roots.len()))
+}
+
 fn read_authorities(authorities: &[Pem]) -> Result<Vec<reqwest::Certificate>, HttpError> {
     let mut roots = Vec::new();
     for authority in authorities {

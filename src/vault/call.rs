@@ -1,6 +1,7 @@
 //! A call in the name of a session, and what a 403 means.
 
-use chrono::TimeDelta;
+use std::sync::atomic::Ordering;
+
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
@@ -107,14 +108,14 @@ impl Vault {
     /// dead; then it is dropped, and where nobody need be asked there is one log-in and one more
     /// call.
     pub async fn call(&self, call: Call<'_>) -> Result<Answer, VaultError> {
-        let begun = self.now();
+        let log_ins = self.log_ins.load(Ordering::Relaxed);
         let session = self.session().await?;
         let denied = match self.call_as(&session, &call).await? {
             Ok(answer) => return Ok(answer),
             Err(denied) => denied,
         };
-        // A session of this moment cannot have died: that would be a log-in for each call.
-        let is_new = session.ours && session.obtained_at >= begun - TimeDelta::seconds(1);
+        // A session that was made for this call is not to blame, and another would be no better.
+        let is_new = self.log_ins.load(Ordering::Relaxed) != log_ins;
         if is_new || self.health(&session).await? == Health::Alive {
             return Err(denied);
         }
@@ -127,7 +128,7 @@ impl Vault {
         self.call(Call::read(LOOKUP_SELF)).await?.data()
     }
 
-    /// The answer, or the denial of a 403.
+    /// The answer, or a refusal that another session may not meet: a 403, or a session used up.
     async fn call_as(
         &self,
         session: &Session,
@@ -160,7 +161,12 @@ impl Vault {
                 operation: call.operation,
                 messages: reply.messages(),
             })),
-            _ => Err(self.rejected(call.path, &reply)),
+            _ => {
+                let rejected = self.rejected(call.path, &reply);
+                // The session's last use: what the call made was revoked at once, with the session.
+                let used_up = reply.messages().iter().any(|message| message.contains("had one use left"));
+                if used_up { Ok(Err(rejected)) } else { Err(rejected) }
+            }
         }
     }
 

@@ -28,6 +28,9 @@ pub enum VaultError {
         status: u16,
         messages: Vec<String>,
     },
+    /// Vault refused the further factor that it wanted.
+    #[error("`{vault}` refused the second factor{}", of(who.as_deref()))]
+    FactorRefused { vault: String, who: Option<String>, messages: Vec<String> },
     /// The session is good, but its policies do not allow the call.
     #[error("`{vault}` denied to {} `{path}`", operation.verb())]
     Denied { vault: String, path: String, operation: Operation, messages: Vec<String> },
@@ -117,6 +120,7 @@ impl Explain for VaultError {
         match self {
             Self::LoginRequired { .. } => ExitCode::LoginRequired,
             Self::LoginRefused { .. }
+            | Self::FactorRefused { .. }
             | Self::Denied { .. }
             | Self::Rejected { .. }
             | Self::NamespaceUnknown { .. }
@@ -144,7 +148,8 @@ impl Explain for VaultError {
                 }
                 Some(why)
             }
-            Self::Denied { messages, .. }
+            Self::FactorRefused { messages, .. }
+            | Self::Denied { messages, .. }
             | Self::Rejected { messages, .. }
             | Self::Busy { messages, .. }
             | Self::Unavailable { messages, .. }
@@ -169,12 +174,14 @@ impl Explain for VaultError {
             Self::LoginRequired { method: "token", .. } => {
                 "log in with `vault login` or `bao login`, or set `VAULT_TOKEN`".into()
             }
-            Self::LoginRequired { .. } | Self::GivenUp { .. } => "{program} login{profile}".into(),
+            Self::LoginRequired { .. }
+            | Self::FactorRefused { .. }
+            | Self::GivenUp { .. }
+            | Self::LoginRefused { method: "userpass" | "ldap", status: 400, .. } => {
+                "{program} login{profile}".into()
+            }
             Self::LoginRefused { status: 403, mount, .. } => {
                 format!("check that `auth/{mount}` exists and that this identity may log in there")
-            }
-            Self::LoginRefused { method: "userpass" | "ldap", status: 400, .. } => {
-                "{program} login{profile}".into()
             }
             Self::LoginRefused { status: 400, mount, .. } => {
                 format!("check the role at `auth/{mount}` and what it binds to")

@@ -3,15 +3,18 @@
 
 use std::time::Instant;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::redirect::{Redirects, Refused, is_redirect, origin};
 use super::wire::Envelope;
 use super::{VaultError, printables};
-use crate::config::{Transport, VaultAddress, VaultSettings};
-use crate::http::{Client, HeaderName, HttpError, Method, Request, Response, is_loopback};
+use crate::config::{TlsSettings, Transport, VaultAddress, VaultSettings};
+use crate::http::{
+    Client, HeaderName, HttpError, Method, Request, Response, TlsCause, is_loopback, is_own_authority,
+    proxied_in_clear,
+};
 
 /// The way to one Vault and one namespace of it.
 pub(super) struct Exchange {
@@ -19,6 +22,7 @@ pub(super) struct Exchange {
     /// With the address's path prefix, without a slash at its end.
     base: Url,
     redirects: Redirects,
+    tls: TlsSettings,
     namespace: Option<String>,
     /// The address, for messages.
     pub(super) origin: String,
@@ -96,13 +100,9 @@ impl Exchange {
                 (base, Some(path.as_path()), shown)
             }
         };
-        let proxied_in_clear = transport
-            .vault_proxy
-            .as_ref()
-            .and_then(|proxy| Url::parse(proxy.expose_secret()).ok())
-            .is_some_and(|proxy| proxy.scheme() == "http" && !is_loopback(&proxy));
         // Security: who listens on the wire would have password and token.
-        if socket.is_none() && base.scheme() == "http" && (!is_loopback(&base) || proxied_in_clear) {
+        if socket.is_none() && base.scheme() == "http" && (!is_loopback(&base) || proxied_in_clear(transport))
+        {
             return Err(VaultError::Cleartext { vault: shown });
         }
         let further = settings.addresses.iter().filter_map(|address| match address {
@@ -111,11 +111,11 @@ impl Exchange {
         });
         let redirects = Redirects {
             listed: std::iter::once(base.clone()).chain(further).collect(),
-            own_authority: !settings.tls.certificate_authorities.is_empty() && !settings.tls.skip_verify,
             socket: socket.is_some(),
         };
+        let tls = settings.tls.clone();
         let client = Client::for_vault(&settings.tls, transport, socket)?;
-        Ok(Self { client, base, redirects, namespace: settings.namespace.clone(), origin: shown })
+        Ok(Self { client, base, redirects, tls, namespace: settings.namespace.clone(), origin: shown })
     }
 
     /// Asks, follows at most one redirect, and repeats what may be repeated.
@@ -125,12 +125,14 @@ impl Exchange {
         let response = loop {
             let (outcome, sent_on) = self.follow(&request, ask.path).await;
             let again = match &outcome {
-                Ok(response) => {
-                    passes_within_seconds(response, ask.repeatable)
-                        && tries.again(response.retry_after()).await
-                }
+                Ok(response) => match prospects(response, ask.repeatable) {
+                    Prospects::Final => false,
+                    Prospects::Passing => tries.again(response.retry_after()).await,
+                    Prospects::Electing => tries.again_patiently().await,
+                },
                 // A standby that does not know yet that its leader is dead; it will in some seconds.
-                Err(VaultError::Http(HttpError::Connect { .. })) if sent_on => tries.again(None).await,
+                Err(VaultError::Http(HttpError::Connect { .. })) if sent_on => tries.again_patiently().await,
+                Err(VaultError::Unavailable { .. }) => tries.again_patiently().await,
                 Err(VaultError::Http(error)) => tries.after(error, ask.repeatable).await,
                 Err(_) => false,
             };
@@ -172,31 +174,43 @@ impl Exchange {
             Ok(response) if is_redirect(response.status) => response,
             other => return (other.map_err(VaultError::from), false),
         };
-        let target = match self.redirects.target(&request.url, &first) {
+        let target = match self.target(&request.url, &first, path) {
             Ok(target) => target,
-            Err(Refused::Malformed(why)) => return (Err(self.unusable(path, why)), false),
-            Err(Refused::Withheld { target, why }) => return (Err(self.withheld(target, why)), false),
+            Err(error) => return (Err(error), false),
         };
         let onward = Request { url: target, ..request.clone() };
-        let second = self.client.send_once(&onward).await.map_err(VaultError::from);
-        let second = second.and_then(|response| {
-            if is_redirect(response.status) {
-                let why = "it is the second redirect in a row";
-                return Err(self.withheld(
-                    response.header("location").map_or_else(
-                        || origin(&onward.url),
-                        |next| onward.url.join(next).map_or_else(|_| "?".into(), |next| origin(&next)),
-                    ),
-                    why,
-                ));
+        let second = match self.client.send_once(&onward).await {
+            // One is all that an active node takes. Two in a row are standbys that take each other
+            // for it, as in the moment after it stepped down, or a loop.
+            Ok(response) if is_redirect(response.status) => {
+                self.target(&onward.url, &response, path).and_then(|_| {
+                    let messages = vec!["its nodes redirect to one another".to_owned()];
+                    let (vault, status) = (self.origin.clone(), response.status);
+                    Err(VaultError::Unavailable { vault, status, messages })
+                })
             }
-            Ok(response)
-        });
+            // Security: nothing was sent. Whoever holds no certificate of the vault's own authority is
+            // none of its nodes, so this was a redirect elsewhere.
+            Err(HttpError::Tls { cause: TlsCause::UnknownIssuer, .. })
+                if !self.redirects.is_named(&onward.url) =>
+            {
+                let why = "it shows no certificate of the authority by which this vault is trusted";
+                Err(VaultError::Redirect { vault: self.origin.clone(), target: origin(&onward.url), why })
+            }
+            other => other.map_err(VaultError::from),
+        };
         (second, true)
     }
 
-    fn withheld(&self, target: String, why: &'static str) -> VaultError {
-        VaultError::Redirect { vault: self.origin.clone(), target, why }
+    fn target(&self, from: &Url, response: &Response, path: &str) -> Result<Url, VaultError> {
+        // Read only now: hardly any call is redirected.
+        let own_authority = is_own_authority(&self.tls);
+        self.redirects.target(from, response, own_authority).map_err(|refused| match refused {
+            Refused::Malformed(why) => self.unusable(path, why),
+            Refused::Withheld { target, why } => {
+                VaultError::Redirect { vault: self.origin.clone(), target, why }
+            }
+        })
     }
 
     pub(super) fn unusable(&self, path: &str, why: impl Into<String>) -> VaultError {
@@ -246,25 +260,35 @@ impl Exchange {
     }
 }
 
-/// Whether the same request, sent again, may fare better, and does no harm if this one was heard.
-fn passes_within_seconds(response: &Response, repeatable: bool) -> bool {
+/// Whether the same request, sent again, may fare better.
+enum Prospects {
+    /// It would not, or it might do harm: this one was perhaps heard.
+    Final,
+    /// It may, after a while.
+    Passing,
+    /// It will, once there is a leader.
+    Electing,
+}
+
+fn prospects(response: &Response, repeatable: bool) -> Prospects {
     match response.status {
+        status if is_between_leaders(status, &response.body) => Prospects::Electing,
         // Refused before it was looked at.
-        429 => true,
-        412 | 500 => is_between_leaders(response.status, &response.body),
+        429 => Prospects::Passing,
         // A sealed Vault stays sealed until an operator comes.
-        503 => repeatable && !says(&response.body, "is sealed"),
-        502 | 504 => repeatable,
-        _ => false,
+        503 if says(&response.body, "is sealed") => Prospects::Final,
+        502..=504 if repeatable => Prospects::Passing,
+        _ => Prospects::Final,
     }
 }
 
-/// A node that knows no leader at the moment, or has not caught up with it (Vault Enterprise); both
+/// A node that knows no leader at the moment, or has not caught up with it (Vault Enterprise); they
 /// refuse before they act. The other 412 is a missing `X-Vault-Request`.
 fn is_between_leaders(status: u16, body: &[u8]) -> bool {
     match status {
         412 => !says(body, "X-Vault-Request"),
         500 => says(body, "active cluster node not found"),
+        503 => says(body, "no active Vault instance") || says(body, "no active OpenBao instance"),
         _ => false,
     }
 }

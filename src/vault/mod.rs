@@ -20,6 +20,7 @@ mod wire;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,8 @@ pub struct Vault {
     exchange: Exchange,
     /// The session of this process, so that it is not read for each call.
     current: Mutex<Option<Session>>,
+    /// How many log-ins this process made.
+    log_ins: AtomicUsize,
     /// How long a person took to answer, all in all.
     waited: Mutex<Duration>,
     /// One log-in at a time within this process; the store's lock is for the others.
@@ -106,6 +109,7 @@ impl Vault {
             parts,
             exchange,
             current: Mutex::default(),
+            log_ins: AtomicUsize::new(0),
             waited: Mutex::default(),
             gate: tokio::sync::Mutex::default(),
         })

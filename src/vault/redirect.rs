@@ -9,9 +9,6 @@ use crate::http::{Response, is_loopback};
 pub(super) struct Redirects {
     /// Its address and its listed nodes.
     pub(super) listed: Vec<Url>,
-    /// It has a certificate authority of its own (and verification is on): who holds a certificate
-    /// of that is one of its nodes.
-    pub(super) own_authority: bool,
     /// It is reached through a socket, from which no host can be told.
     pub(super) socket: bool,
 }
@@ -36,10 +33,21 @@ pub(super) fn is_redirect(status: u16) -> bool {
 }
 
 impl Redirects {
-    /// Where to ask again with the same method, body and token.
+    /// Whether the settings name this very node.
+    pub(super) fn is_named(&self, target: &Url) -> bool {
+        self.listed.iter().any(|node| node.origin() == target.origin())
+    }
+
+    /// Where to ask again with the same method, body and token. With an authority of the vault's
+    /// own, who holds a certificate of it is one of its nodes.
     ///
     /// Security: the token goes along, so this decides who gets it.
-    pub(super) fn target(&self, from: &Url, response: &Response) -> Result<Url, Refused> {
+    pub(super) fn target(
+        &self,
+        from: &Url,
+        response: &Response,
+        own_authority: bool,
+    ) -> Result<Url, Refused> {
         let Some(location) = response.header("location") else {
             return Err(Refused::Malformed("a redirect that does not say where to"));
         };
@@ -62,7 +70,7 @@ impl Redirects {
         if from.scheme() == "https" && target.scheme() == "http" {
             return withheld("it would have gone over the wire in clear");
         }
-        if self.listed.iter().any(|node| node.origin() == target.origin()) {
+        if self.is_named(&target) {
             return Ok(target);
         }
         if target.scheme() == "http" {
@@ -73,7 +81,7 @@ impl Redirects {
                 "it would have gone over the wire in clear"
             });
         }
-        if self.own_authority || self.listed.iter().any(|node| node.host() == target.host()) {
+        if own_authority || self.listed.iter().any(|node| node.host() == target.host()) {
             return Ok(target);
         }
         withheld("that host is not among the `addresses` of this vault")
@@ -92,23 +100,20 @@ mod tests {
     use super::*;
     use crate::http::{HeaderMap, HeaderValue};
 
-    fn judged(rule: &Redirects, from: &str, status: u16, location: &str) -> String {
+    fn judged((rule, own_authority): &(Redirects, bool), from: &str, status: u16, location: &str) -> String {
         let mut headers = HeaderMap::new();
         headers.insert("location", HeaderValue::from_str(location).unwrap());
         let response = Response { status, headers, body: Zeroizing::new(Vec::new()), date: None };
-        match rule.target(&Url::parse(from).unwrap(), &response) {
+        match rule.target(&Url::parse(from).unwrap(), &response, *own_authority) {
             Ok(url) => format!("to {url}"),
             Err(Refused::Malformed(why)) => why.into(),
             Err(Refused::Withheld { target, why }) => format!("not to {target}: {why}"),
         }
     }
 
-    fn rule(listed: &[&str], own_authority: bool, socket: bool) -> Redirects {
-        Redirects {
-            listed: listed.iter().map(|url| Url::parse(url).unwrap()).collect(),
-            own_authority,
-            socket,
-        }
+    fn rule(listed: &[&str], own_authority: bool, socket: bool) -> (Redirects, bool) {
+        let listed = listed.iter().map(|url| Url::parse(url).unwrap()).collect();
+        (Redirects { listed, socket }, own_authority)
     }
 
     const V: &str = "https://vault.corp.example:8200/v1/x";

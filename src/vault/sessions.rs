@@ -2,6 +2,7 @@
 //! one where no person is needed for that. One log-in for all who wait.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
@@ -186,6 +187,7 @@ impl Vault {
             token: auth.client_token,
             ours: true,
         };
+        self.log_ins.fetch_add(1, Ordering::Relaxed);
         self.keep(&session);
         Ok(session)
     }

@@ -19,11 +19,7 @@ pub(super) async fn log_in(
     role: Option<&str>,
     has_pair: bool,
 ) -> Result<Granted, VaultError> {
-    let parts = &cx.vault.parts;
-    if !has_pair
-        && parts.settings.tls.client_certificate.is_none()
-        && parts.transport.client_certificate.is_none()
-    {
+    if !has_pair && cx.vault.parts.settings.tls.client_certificate.is_none() {
         return Err(VaultError::Settings {
             what: "the method `cert`".into(),
             why: "there is no client certificate".into(),

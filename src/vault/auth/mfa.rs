@@ -69,6 +69,13 @@ pub(super) async fn satisfy(
             }
             continue;
         }
+        if !reply.is_done() {
+            return Err(VaultError::FactorRefused {
+                vault: cx.vault.origin().to_owned(),
+                who: door.who.map(str::to_owned),
+                messages: reply.messages(),
+            });
+        }
         let granted = cx.granted(door, VALIDATE, reply, asked_at)?;
         return cx.with_token(VALIDATE, granted);
     }

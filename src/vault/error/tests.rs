@@ -53,6 +53,14 @@ fn every_error_says_what_why_and_what_mends_it() {
             "4 `https://vault:8200` refused the log-in with `kubernetes` at `auth/kubernetes`\n  status 500\n  ask an operator of this Vault to look at `auth/kubernetes`",
         ),
         (
+            VaultError::FactorRefused {
+                vault: vault(),
+                who: Some("mia".into()),
+                messages: words("failed to satisfy enforcement e"),
+            },
+            "4 `https://vault:8200` refused the second factor of `mia`\n  failed to satisfy enforcement e\n  {program} login{profile}",
+        ),
+        (
             VaultError::Denied {
                 vault: vault(),
                 path: "kubernetes/creds/dev".into(),

@@ -130,14 +130,19 @@ async fn a_session_that_may_not_look_itself_up_is_not_taken_for_dead() {
 
 #[tokio::test]
 async fn a_dead_session_is_replaced_once_by_one_log_in() {
-    for dead in [DEAD, "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"] {
+    for dead in [
+        DEAD,
+        "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n",
+        "1 error occurred:\n\t* invalid token\n\n",
+    ] {
         let server = Scripted::new([
             errors(403, dead),
             errors(403, dead),
             granted("s.new", 3_600),
             reply(200, r#"{"data":{}}"#),
         ]);
-        let store = Store::with(session("s.dead", 60));
+        // However young it is.
+        let store = Store::with(session("s.dead", 0));
         let answer = vault(&server, approle(), &store).call(Call::read("x")).await.unwrap();
         assert_eq!(answer.session.token.expose_secret(), "s.new");
         assert_eq!(
@@ -154,7 +159,7 @@ async fn a_dead_session_is_replaced_once_by_one_log_in() {
 }
 
 #[tokio::test]
-async fn a_session_of_this_moment_is_not_replaced_again() {
+async fn a_session_made_for_the_call_is_not_replaced_again() {
     let server = Scripted::new([granted("s.new", 3_600), errors(403, DEAD)]);
     let error = vault(&server, approle(), &Arc::default()).call(Call::read("x")).await.unwrap_err();
     assert!(matches!(error, VaultError::Denied { .. }));

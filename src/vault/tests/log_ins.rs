@@ -285,8 +285,15 @@ async fn a_wrong_passcode_may_be_typed_again_once() {
 
     let person = Typist::who_types(["pw", "1", "2", "3"]);
     let told = refused(userpass(), vec![factor, wrong.clone(), wrong], &person).await;
-    assert_eq!(told[0], "`VAULT` refused the log-in of `alice` with `userpass` at `auth/userpass`");
-    assert!(told[1].starts_with("failed to satisfy enforcement e. error: ..."));
+    assert_eq!(
+        told,
+        [
+            "`VAULT` refused the second factor of `alice`",
+            "failed to satisfy enforcement e. error: ...",
+            "{program} login{profile}",
+            "4",
+        ]
+    );
     assert_eq!(person.said().len(), 4);
 }
 

@@ -33,16 +33,17 @@ async fn what_passes_is_waited_for_and_then_told() {
         ]
     );
     assert_eq!(asked, 6);
-    for (status, message) in [
-        (502, ""),
-        (503, "no healthy upstream"),
-        (504, ""),
-        (500, "local node not active but active cluster node not found"),
-        (412, "required index state not present"),
+    for (status, message, requests) in [
+        (502, "", 6),
+        (503, "no healthy upstream", 6),
+        (504, "", 6),
+        (503, "no active Vault instance found", 9),
+        (500, "local node not active but active cluster node not found", 9),
+        (412, "required index state not present", 9),
     ] {
-        let (told, asked) = failed(vec![errors(status, message); 9]).await;
+        let (told, asked) = failed(vec![errors(status, message); 10]).await;
         assert_eq!(told[0], format!("`VAULT` cannot serve at the moment (status {status})"));
-        assert_eq!(asked, 6, "{status}");
+        assert_eq!(asked, requests, "{status} {message}");
     }
     let page = reply_with(502, &[("Content-Type", "text/html")], "<html>Bad Gateway</html>");
     let (told, _) = failed(vec![page; 9]).await;
@@ -55,6 +56,7 @@ async fn a_mint_is_repeated_only_where_it_was_refused_unread() {
         (errors(429, "quota"), 2),
         (errors(500, "local node not active but active cluster node not found"), 2),
         (errors(412, "required index state not present"), 2),
+        (errors(503, "no active Vault instance found"), 2),
         (errors(502, ""), 1),
         (errors(503, "overloaded"), 1),
         (errors(504, ""), 1),
@@ -161,11 +163,30 @@ async fn a_redirect_elsewhere_is_refused_and_named() {
 }
 
 #[tokio::test]
-async fn a_second_redirect_is_refused() {
-    let (told, asked) = failed(vec![to("/v1/y"), to("/v1/x"), reply(200, "{}")]).await;
-    assert_eq!(told[0], "`VAULT` redirects to `VAULT`, where nothing secret is sent");
-    assert_eq!(told[1], "it is the second redirect in a row");
-    assert_eq!(asked, 2);
+async fn nodes_that_redirect_to_one_another_are_given_time_to_elect() {
+    let server = Scripted::new([to("/v1/x"), to("/v1/x"), to("/v1/x"), reply(200, r#"{"data":{}}"#)]);
+    let elected = vault(&server, approle(), &Store::with(session("s.kept", 60)));
+    elected.call(Call::write("x", serde_json::json!({}))).await.unwrap();
+    assert_eq!(server.seen().len(), 4);
+
+    let (told, asked) = failed(vec![to("/v1/x"); 20]).await;
+    assert_eq!(
+        told,
+        [
+            "`VAULT` cannot serve at the moment (status 307)",
+            "its nodes redirect to one another",
+            "try again in a minute",
+            "5",
+        ]
+    );
+    assert_eq!(asked, 18);
+}
+
+#[tokio::test]
+async fn a_second_redirect_to_elsewhere_is_refused_and_named() {
+    let (told, asked) = failed(vec![to("/v1/y"), to("https://evil.example/v1/x")]).await;
+    assert_eq!(told[0], "`VAULT` redirects to `https://evil.example`, where nothing secret is sent");
+    assert_eq!((told[1].as_str(), asked), ("that host is not among the `addresses` of this vault", 2));
 }
 
 #[tokio::test]
@@ -203,7 +224,7 @@ async fn a_certificate_of_the_vaults_own_authority_makes_a_node() {
     vault.call(Call::read("x")).await.unwrap();
     assert_eq!(asked(&node), ["s.kept GET /"]);
     let error = vault.call(Call::read("x")).await.unwrap_err();
-    assert!(matches!(error, VaultError::Http(HttpError::Tls { .. })), "{error:?}");
+    assert!(matches!(error, VaultError::Redirect { .. }), "{error:?}");
     assert!(mallory.seen().is_empty());
 }
 
@@ -235,6 +256,7 @@ fn nothing_goes_in_clear_to_another_machine() {
         error("http://127.0.0.1:8200", Some("http://proxy.example:3128")),
         refused("http://127.0.0.1:8200")
     );
+    assert_eq!(error("http://127.0.0.1:8200", Some("proxy.example:3128")), refused("http://127.0.0.1:8200"));
     assert_eq!(error("http://127.0.0.1:8200", Some("http://127.0.0.1:3128")), None);
     assert_eq!(error("http://localhost:8200", None), None);
     assert_eq!(error("https://vault.example", Some("http://proxy.example:3128")), None);
@@ -258,6 +280,19 @@ async fn the_deadline_of_a_process_that_ends_is_one_for_all() {
     let error = vault_of(parts).call(Call::read("x")).await.unwrap_err();
     assert!(matches!(error, VaultError::Http(HttpError::Deadline { sent: false, .. })), "{error:?}");
     assert!(server.seen().is_empty());
+}
+
+#[test]
+fn the_time_that_a_person_takes_does_not_count() {
+    let mut parts = parts(&Url::parse("https://vault.example").unwrap(), userpass(), &Arc::default());
+    let end = Instant::now();
+    parts.patience = Patience::Until(end);
+    let vault = vault_of(parts);
+    *held(&vault.waited) = Duration::from_secs(40);
+    let typed = vault.ask_person(Some(&Typist::who_types(["x"])), "a word", |person| person.ask("word: "));
+    assert_eq!(typed.unwrap(), "x");
+    assert!(vault.deadline() >= end + Duration::from_secs(40));
+    assert!(vault.deadline() < end + Duration::from_secs(80));
 }
 
 #[cfg(unix)]
