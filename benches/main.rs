@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     hit::kubectl(&launch, &person, cluster, &mut table);
     cold::one(&launch, &person, &engine, &mut table);
     cold::crowd(&launch, &person, &engine, &mut table);
-    calls::across_renewals(cluster, &mut table);
+    calls::across_renewals(&mut table);
     hit::size_and_memory(&launch, &person, &mut table);
     table.print();
     if table.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -41,7 +41,7 @@ impl Person {
         root.write_policy(&policy, &format!("path \"{mount}/creds/*\" {{ capabilities = [\"update\"] }}"));
         root.enable_auth("approle", &auth);
         let (role_id, secret_id) = root.approle(&auth, "bench", &[&policy]);
-        let person = Self::new(cluster, |folder| {
+        let person = Self::new(&cluster.server, cluster.ca_file(), |folder| {
             let file = folder.join("secret-id");
             fs::write(&file, &secret_id).unwrap();
             json!({
@@ -57,20 +57,20 @@ impl Person {
         (person, Engine { vault, log_in, role_id, secret_id, mint: format!("{mount}/creds/reader") })
     }
 
-    /// With these settings, as a person writes them.
-    pub fn new(cluster: &Cluster, settings: impl FnOnce(&Path) -> Value) -> Self {
+    /// For the cluster at `server`, with these settings, as a person writes them.
+    pub fn new(server: &str, authority: &Path, settings: impl FnOnce(&Path) -> Value) -> Self {
         let folder = TempDir::with_prefix("vaulttoken-bench-").unwrap();
         let file = folder.path().join(".config/vaulttoken/config.yaml");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let mut whole = json!({"apiVersion": "vaulttoken.dev/v1alpha1", "kind": "Config"});
         whole.as_object_mut().unwrap().extend(settings(folder.path()).as_object().unwrap().clone());
         fs::write(file, serde_saphyr::to_string(&whole).unwrap()).unwrap();
-        let authority = STANDARD.encode(fs::read(cluster.ca_file()).unwrap());
+        let authority = STANDARD.encode(fs::read(authority).unwrap());
         let info = json!({
             "kind": "ExecCredential",
             "apiVersion": "client.authentication.k8s.io/v1",
             "spec": {"interactive": false, "cluster": {
-                "server": cluster.server, "certificate-authority-data": authority, "config": null,
+                "server": server, "certificate-authority-data": authority, "config": null,
             }},
         });
         let environment = [
