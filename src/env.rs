@@ -141,6 +141,14 @@ impl Env {
         own
     }
 
+    /// This environment without the variables that choose among what the settings offer.
+    #[must_use]
+    pub fn without_choices(&self) -> Self {
+        let mut plain = self.clone();
+        plain.variables.retain(|name, _| !name.starts_with("VAULTTOKEN_") || names_a_place(name));
+        plain
+    }
+
     /// The person's home directory.
     #[must_use]
     pub fn home(&self) -> Option<PathBuf> {

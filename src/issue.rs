@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::broker::{self, Given, How, PastFailure, Store, Wish};
-use crate::cache::{About, Acquired, Guard, Sessions};
-use crate::config::{AuthMethod, Journaling, JwtOrigin, Name, NamedBy, TlsSettings, VaultSettings};
+use crate::cache::{About, Acquired, CacheKey, Guard, Sessions};
+use crate::cluster::{Cluster, KnownCluster};
+use crate::config::{AuthMethod, Journaling, JwtOrigin, Name, SourceSettings, TlsSettings, VaultSettings};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode, Failure};
@@ -19,10 +20,12 @@ use crate::http;
 use crate::identity::{self, Workload};
 use crate::journal::{Entry, Event, Journal};
 use crate::keys;
+use crate::memory::Memory;
 use crate::process::Caller;
+use crate::scope::Scope;
 use crate::source::{Asking, Fetched, Source};
-use crate::token::{Timestamp, Token};
-use crate::trust::{self, Verdict};
+use crate::token::{State, Timestamp, Token};
+use crate::trust::{self, TrustError, Verdict};
 use crate::vault::session::SessionKey;
 use crate::vault::{JwtSource, Parts, Patience, Vault, VaultError, found_token};
 
@@ -133,7 +136,8 @@ pub fn renew(env: &Env, order: &Order, conditions: &Conditions, invocation: Stri
     if !broker::should_renew(&store, (conditions.clock)()) {
         return Ok(());
     }
-    judge(&desk, &conditions.asker)?;
+    // A token that is due was handed to its cluster before.
+    let None = judge(&desk, &conditions.asker)? else { return Ok(()) };
     broker::renew(&store, conditions.clock, || call.fetch())?;
     Ok(())
 }
@@ -183,7 +187,7 @@ impl<'a> Call<'a> {
                 Look::Replace { refused } => wish = Wish::Other { than: given.token.digest(), refused },
             }
         }
-        judge(self.desk, &self.conditions.asker)?;
+        let first = judge(self.desk, &self.conditions.asker)?;
         let limited = self.conditions.for_caller(self.caller.as_ref());
         let call = Call {
             conditions: &limited,
@@ -192,8 +196,14 @@ impl<'a> Call<'a> {
             ..*self
         };
         let store = call.store();
-        store.adopt_unbound();
-        let given = broker::token(&store, wish, limited.clock, || call.fetch())?;
+        store.adopt_unbound(first.as_ref())?;
+        let fetch = || {
+            let token = call.fetch()?;
+            // Only a cluster that there is a token for is a first one.
+            remember(self.desk, &self.conditions.asker, first.as_ref())?;
+            Ok(token)
+        };
+        let given = broker::token(&store, wish, limited.clock, fetch)?;
         watch.given(&given, wish, self.now())?;
         Ok(given)
     }
@@ -272,32 +282,48 @@ pub fn journal_of_person(desk: &Desk, now: Timestamp) -> Journal {
     journal_of(desk, Caller::of_this_process(false).as_ref(), Journal::invocation(now))
 }
 
-/// Whether the token may go to the cluster, and our secrets to the Vault; remembers the profile's
-/// first cluster.
-fn judge(desk: &Desk, asker: &Asker) -> Result<(), Error> {
-    let pins = desk.pins()?;
-    let label = desk.trust_label();
-    desk.memory().judge(|memory| {
-        if let Some(vault) = &desk.request.vault {
-            trust::judge_vault(vault, memory.vaults(), desk.env.foreign())?;
+/// Whether the token may go to the cluster. Gives the cluster that would be the profile's first.
+fn judge(desk: &Desk, asker: &Asker) -> Result<Option<KnownCluster>, Error> {
+    // A person's own command, and no cluster known yet: the first that asks will be it.
+    if *asker == Asker::Person && desk.cluster.is_none() {
+        return Ok(None);
+    }
+    let (scope, memory) = (desk.scope()?, desk.memory().read()?);
+    Ok(judge_in(&scope, &memory, desk.cluster.as_ref(), asker)?)
+}
+
+fn judge_in(
+    scope: &Scope,
+    memory: &Memory,
+    cluster: Option<&Cluster>,
+    asker: &Asker,
+) -> Result<Option<KnownCluster>, TrustError> {
+    let remembered = scope.remembered(memory);
+    if let (Asker::Client { claimed_server: Some(server) }, None) = (asker, cluster) {
+        if !scope.restricting.is_empty() {
+            trust::judge_claim(&scope.restricting, &[], server)?;
         }
-        let remembered = memory.clusters(&label).to_vec();
-        match asker {
-            // A person's own command, and no cluster known yet: the first that asks will be it.
-            Asker::Person if desk.cluster.is_none() => {}
-            Asker::Client { claimed_server: Some(server) } if desk.cluster.is_none() => {
-                trust::judge_claim(&pins, &remembered, server)?;
-            }
-            Asker::Client { .. } | Asker::Person => {
-                // Security: pins of a file that a flag names can only take away.
-                if desk.request.named_by == NamedBy::Flag && !pins.is_empty() {
-                    trust::judge(&pins, &[], desk.cluster.as_ref())?;
-                }
-                let pins = if desk.request.named_by == NamedBy::Flag { &[] } else { pins.as_slice() };
-                if let Verdict::First(cluster) = trust::judge(pins, &remembered, desk.cluster.as_ref())? {
-                    memory.add_cluster(&label, cluster);
-                }
-            }
+        trust::judge_claim(&scope.pins, &remembered, server)?;
+        return Ok(None);
+    }
+    if !scope.restricting.is_empty() {
+        trust::judge(&scope.restricting, &[], cluster)?;
+    }
+    match trust::judge(&scope.pins, &remembered, cluster)? {
+        Verdict::Known => Ok(None),
+        Verdict::First(cluster) => Ok(Some(cluster)),
+    }
+}
+
+/// Remembers the first cluster, judged once more under the lock: two processes cannot both be first.
+fn remember(desk: &Desk, asker: &Asker, first: Option<&KnownCluster>) -> Result<(), Error> {
+    if first.is_none() {
+        return Ok(());
+    }
+    let scope = desk.scope()?;
+    desk.memory().judge(|memory| {
+        if let Some(first) = judge_in(&scope, memory, desk.cluster.as_ref(), asker)? {
+            memory.add_first(&scope.label, first);
         }
         Ok(())
     })
@@ -382,6 +408,8 @@ pub fn vault(
     key: &SessionKey,
     conditions: &Conditions,
 ) -> Result<Vault, Error> {
+    // Security: the one maker of Vault clients, also for a Vault that only an identity names.
+    trust::judge_vault(settings, desk.memory().read()?.vaults(), desk.env.foreign())?;
     let deadline = Instant::now() + conditions.timeout;
     let note = Arc::clone(&conditions.note);
     let waiting = move || note("waiting for another process that logs in");
@@ -448,14 +476,23 @@ impl Bound<'_> {
         }
     }
 
-    /// A token that `login` fetched before its cluster was known belongs to the first that asks.
-    fn adopt_unbound(&self) {
-        let Some(unbound) = self.desk.unbound_key() else { return };
-        let server = self.desk.cluster.as_ref().map(|cluster| cluster.server.as_str());
-        if self.desk.tokens.load(&self.desk.key).is_none() {
-            // Where it cannot be moved a new one is fetched.
-            let _ = self.desk.tokens.adopt(&unbound, &self.desk.key, server);
+    /// A token that `login` fetched before its cluster was known belongs to the first that asks. One
+    /// out of a document does not: the document may say for which cluster it is, and is read again.
+    fn adopt_unbound(&self, first: Option<&KnownCluster>) -> Result<(), Error> {
+        let tokens = &self.desk.tokens;
+        let is_fresh = |key: &CacheKey| {
+            tokens.load(key).is_some_and(|kept| kept.token.state((self.conditions.clock)()) == State::Valid)
+        };
+        let Some(unbound) = self.desk.unbound_key() else { return Ok(()) };
+        let is_document = matches!(self.desk.request.source, SourceSettings::VaultKv(_));
+        if is_document || is_fresh(&self.desk.key) || !is_fresh(&unbound) {
+            return Ok(());
         }
+        remember(self.desk, &self.conditions.asker, first)?;
+        let server = self.desk.cluster.as_ref().map(|cluster| cluster.server.as_str());
+        // Where it cannot be moved a new one is fetched.
+        let _ = tokens.adopt(&unbound, &self.desk.key, server);
+        Ok(())
     }
 }
 

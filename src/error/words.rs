@@ -91,10 +91,12 @@ fn of_exec_and_store() {
         ExecError::UnknownKind(evil("Pod")),
         ExecError::NoSuchVersion(evil("v2")),
         ExecError::NotForClients("trust"),
+        ExecError::NotForPersons("renew"),
         ExecError::Terminal,
         ExecError::Output("No space left on device (os error 28)".into()),
     ];
-    all!(errors, ExecError: Malformed UnknownVersion UnknownKind NoSuchVersion NotForClients Terminal Output);
+    all!(errors, ExecError: Malformed UnknownVersion UnknownKind NoSuchVersion NotForClients NotForPersons
+        Terminal Output);
     assert_data_eq!(told(errors), file!["words/exec.txt"].raw());
     let errors = vec![
         StoreError::NoKeyring { reasons: names(&["system keyring: it is locked", "kernel keyring: no"]) },
