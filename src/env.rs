@@ -204,14 +204,14 @@ impl Env {
     }
 }
 
-/// The parent's environment at its start, where the system shows it.
+/// What names a place in the parent's environment at its start, where the system shows it.
 #[cfg(target_os = "linux")]
 fn parent_environment() -> Option<BTreeMap<String, String>> {
     let parent = rustix::process::getppid()?;
-    let block = std::fs::read(format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
+    let block = crate::process::read_at_once(&format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
     let variables = block.split(|byte| *byte == 0).filter_map(|entry| {
         let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
-        Some((name.to_owned(), value.to_owned()))
+        names_a_place(name).then(|| (name.to_owned(), value.to_owned()))
     });
     Some(variables.collect())
 }

@@ -23,6 +23,7 @@ mod commands;
 mod documents;
 mod engine;
 mod heal;
+mod hit;
 mod home;
 mod journal;
 mod krew;
