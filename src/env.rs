@@ -200,7 +200,10 @@ impl Env {
 #[cfg(target_os = "linux")]
 fn parent_environment() -> Option<BTreeMap<String, String>> {
     let parent = rustix::process::getppid()?;
-    let block = std::fs::read(format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
+    // Such a file has no size; with room from the start it takes two calls.
+    let mut block = Vec::with_capacity(16 * 1024);
+    let mut file = std::fs::File::open(format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
+    std::io::Read::read_to_end(&mut file, &mut block).ok()?;
     let variables = block.split(|byte| *byte == 0).filter_map(|entry| {
         let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
         Some((name.to_owned(), value.to_owned()))

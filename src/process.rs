@@ -101,7 +101,10 @@ impl Caller {
     /// A process, and its parent's id.
     #[cfg(target_os = "linux")]
     fn read(id: u32) -> Option<(Self, u32)> {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // Such a file has no size; with room from the start it takes two calls.
+        let mut stat = String::with_capacity(1024);
+        let mut file = std::fs::File::open(format!("/proc/{id}/stat")).ok()?;
+        std::io::Read::read_to_string(&mut file, &mut stat).ok()?;
         // The second field, a name in brackets, may hold blanks and brackets.
         let (head, rest) = stat.rsplit_once(')')?;
         let name = head.split_once('(')?.1.to_owned();

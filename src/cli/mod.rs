@@ -106,7 +106,7 @@ pub(crate) struct Context {
     /// `--kubeconfig`.
     pub(crate) kubeconfig: Option<PathBuf>,
     /// `--context`.
-    pub(crate) chosen_context: Option<String>,
+    pub(crate) chosen: Option<String>,
     /// `--timeout`.
     pub(crate) timeout: Duration,
     /// How often `-v` was given.
@@ -203,8 +203,7 @@ impl Context {
         clock: fn() -> Timestamp,
         arguments: Option<Vec<String>>,
     ) -> Self {
-        let Common { config, profile, namespace, kubeconfig, context: chosen_context, timeout, verbose } =
-            common;
+        let Common { config, profile, namespace, kubeconfig, context: chosen, timeout, verbose } = common;
         Self {
             env,
             calling,
@@ -212,7 +211,7 @@ impl Context {
             profile,
             namespace,
             kubeconfig,
-            chosen_context,
+            chosen,
             timeout,
             verbose,
             clock,

@@ -25,7 +25,7 @@ pub(super) fn chosen(names: Vec<String>, all: bool, context: &Context) -> Result
 pub(super) fn one(name: Option<String>, context: &Context) -> Result<Order, Error> {
     let kubeconfig = context.kubeconfig();
     let (mut profile, mut cluster, mut extension) = (name.or_else(|| context.profile.clone()), None, None);
-    if let Some(wanted) = &context.chosen_context {
+    if let Some(wanted) = &context.chosen {
         // A context that was asked for by name must be there.
         let view = kubeconfig?.context(Some(wanted))?;
         profile = profile.or_else(|| profile_of(&view));

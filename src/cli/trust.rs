@@ -25,7 +25,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
-    if context.chosen_context.is_none() {
+    if context.chosen.is_none() {
         return Err(TrustError::ContextMissing.into());
     }
     let order = profiles::one(flags.profile, context)?;
