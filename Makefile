@@ -1,6 +1,13 @@
 # What people and CI run. `make test` is the whole suite against real servers; `make tools` fetches them.
+# `make bench` says what a call costs; benches/main.rs says how.
 
-.PHONY: build demo dist fmt lint test tools
+.PHONY: bench build demo dist fmt lint notices test tools
+
+# BENCH_PEERS names further exec plugins to stand beside ours: `make bench BENCH_PEERS="a get-token; b token"`.
+export BENCH_PEERS
+bench:
+	tests/rig/tools --bench
+	plugin=$$(krew-manifest/build) && BENCH_PLUGIN=$$plugin cargo bench --locked --bench cost
 
 build:
 	cargo build --release --locked
@@ -16,6 +23,10 @@ test: tools
 dist:
 	krew-manifest/dist --out dist
 	cp dist/vaulttoken.yaml krew-manifest/vaulttoken.yaml
+
+# Whose code the program contains, for the archive; after a change of Cargo.lock.
+notices:
+	VAULTTOKEN_TEST_WRITE_NOTICES=1 cargo test --locked --test it notices
 
 demo: tools build
 	cargo run --quiet --locked --example demo

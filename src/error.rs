@@ -3,6 +3,7 @@
 //! Every module has its own enum whose variants tell the caller what to do next; this one gathers
 //! them. It owns the exit codes and the order of the lines, and never prints.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -223,6 +224,19 @@ pub fn printable(text: &str) -> String {
     line
 }
 
+/// A word as a shell takes it, for commands that are there to be pasted.
+///
+/// Security: names in them may be a kubeconfig's or a server's.
+#[must_use]
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let is_plain = |character: char| character.is_alphanumeric() || "-_./:@+%".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
+    }
+}
+
 /// Characters that make text on a terminal read in another order than it is written.
 fn is_direction_override(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -233,6 +247,9 @@ impl fmt::Display for ExitCode {
         write!(formatter, "{}", *self as u8)
     }
 }
+
+#[cfg(test)]
+mod words;
 
 #[cfg(test)]
 mod tests {

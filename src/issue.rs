@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::broker::{self, Given, How, PastFailure, Store, Wish};
-use crate::cache::{About, Acquired, Guard, Sessions};
-use crate::config::{AuthMethod, Journaling, JwtOrigin, Name, NamedBy, TlsSettings, VaultSettings};
+use crate::cache::{About, Acquired, CacheKey, Guard, Sessions};
+use crate::cluster::{Cluster, KnownCluster};
+use crate::config::{AuthMethod, Journaling, JwtOrigin, Name, SourceSettings, TlsSettings, VaultSettings};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode, Failure};
@@ -19,12 +20,14 @@ use crate::http;
 use crate::identity::{self, Workload};
 use crate::journal::{Entry, Event, Journal};
 use crate::keys;
+use crate::memory::Memory;
 use crate::process::Caller;
+use crate::scope::Scope;
 use crate::source::{Asking, Fetched, Source};
-use crate::token::{Timestamp, Token};
-use crate::trust::{self, Verdict};
+use crate::token::{State, Timestamp, Token};
+use crate::trust::{self, TrustError, Verdict};
 use crate::vault::session::SessionKey;
-use crate::vault::{JwtSource, Parts, Patience, Vault, found_token};
+use crate::vault::{JwtSource, Parts, Patience, Vault, VaultError, found_token};
 
 /// How a token is to be had.
 #[derive(Clone)]
@@ -41,6 +44,23 @@ pub struct Conditions {
     pub hands_out: bool,
     /// Takes lines that only a verbose caller shows; never a secret.
     pub note: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// The longest use of the network while a shell waits for completions.
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Conditions {
+    /// A shell that completes a command line does not stand still for long; kubectl sets no limit.
+    ///
+    /// A client that is killed meanwhile does not end us: what was begun is finished and kept within
+    /// the timeout, where breaking off would leave a lease behind that nobody knows.
+    fn for_caller(&self, caller: Option<&Caller>) -> Self {
+        let mut conditions = self.clone();
+        if caller.is_some_and(Caller::completes_a_command_line) {
+            conditions.timeout = conditions.timeout.min(COMPLETION_TIMEOUT);
+        }
+        conditions
+    }
 }
 
 /// Who asks for a token.
@@ -116,7 +136,8 @@ pub fn renew(env: &Env, order: &Order, conditions: &Conditions, invocation: Stri
     if !broker::should_renew(&store, (conditions.clock)()) {
         return Ok(());
     }
-    judge(&desk, &conditions.asker)?;
+    // A token that is due was handed to its cluster before.
+    let None = judge(&desk, &conditions.asker)? else { return Ok(()) };
     broker::renew(&store, conditions.clock, || call.fetch())?;
     Ok(())
 }
@@ -145,7 +166,7 @@ impl<'a> Call<'a> {
     fn store(&self) -> Bound<'_> {
         // Who types at a shell is no client that tries five times.
         let caller = self.caller.clone().filter(|_| self.desk.env.get("KUBERNETES_EXEC_INFO").is_some());
-        Bound { desk: self.desk, clock: self.conditions.clock, caller, note: &self.conditions.note }
+        Bound { desk: self.desk, conditions: self.conditions, caller }
     }
 
     /// The token, and what came before it: a look at whether it was refused.
@@ -153,7 +174,9 @@ impl<'a> Call<'a> {
         let store = self.store();
         let mut watch = Watch::over(self.desk, self.suspect());
         let mut wish = self.conditions.wish;
-        if let Some(given) = broker::at_once(&store, wish, self.now()) {
+        if may_hit(self.desk, &self.conditions.asker)
+            && let Some(given) = broker::at_once(&store, wish, self.now())
+        {
             // One that is due is renewed anyway, and clients that renew early ask for it.
             let look = match given.how {
                 How::Kept => watch.look(&given.token, self.now())?,
@@ -164,9 +187,23 @@ impl<'a> Call<'a> {
                 Look::Replace { refused } => wish = Wish::Other { than: given.token.digest(), refused },
             }
         }
-        judge(self.desk, &self.conditions.asker)?;
-        store.adopt_unbound();
-        let given = broker::token(&store, wish, self.conditions.clock, || self.fetch())?;
+        let first = judge(self.desk, &self.conditions.asker)?;
+        let limited = self.conditions.for_caller(self.caller.as_ref());
+        let call = Call {
+            conditions: &limited,
+            caller: self.caller.clone(),
+            invocation: self.invocation.clone(),
+            ..*self
+        };
+        let store = call.store();
+        store.adopt_unbound(first.as_ref())?;
+        let fetch = || {
+            let token = call.fetch()?;
+            // Only a cluster that there is a token for is a first one.
+            remember(self.desk, &self.conditions.asker, first.as_ref())?;
+            Ok(token)
+        };
+        let given = broker::token(&store, wish, limited.clock, fetch)?;
         watch.given(&given, wish, self.now())?;
         Ok(given)
     }
@@ -208,6 +245,20 @@ impl<'a> Call<'a> {
     }
 }
 
+/// Whether a kept token may be handed out unjudged. One that is bound to a cluster is kept under that
+/// cluster's key, and was judged when it was fetched.
+fn may_hit(desk: &Desk, asker: &Asker) -> bool {
+    match asker {
+        // Security: a person may have fetched this one for any cluster of the pins; a client that
+        // hides its own, or only claims one, must be judged each time.
+        Asker::Client { claimed_server } if desk.cluster.is_none() => {
+            let pins = &desk.request.pins;
+            claimed_server.is_none() && (pins.is_empty() || pins.iter().any(|pin| pin.without_cluster_info))
+        }
+        Asker::Client { .. } | Asker::Person => true,
+    }
+}
+
 /// The journal for what `caller` asks at this desk.
 fn journal_of(desk: &Desk, caller: Option<&Caller>, invocation: String) -> Journal {
     let folder = match desk.request.settings.journal {
@@ -231,32 +282,48 @@ pub fn journal_of_person(desk: &Desk, now: Timestamp) -> Journal {
     journal_of(desk, Caller::of_this_process(false).as_ref(), Journal::invocation(now))
 }
 
-/// Whether the token may go to the cluster, and our secrets to the Vault; remembers the profile's
-/// first cluster.
-fn judge(desk: &Desk, asker: &Asker) -> Result<(), Error> {
-    let pins = desk.pins()?;
-    let label = desk.trust_label();
-    desk.memory().judge(|memory| {
-        if let Some(vault) = &desk.request.vault {
-            trust::judge_vault(vault, memory.vaults(), desk.env.foreign())?;
+/// Whether the token may go to the cluster. Gives the cluster that would be the profile's first.
+fn judge(desk: &Desk, asker: &Asker) -> Result<Option<KnownCluster>, Error> {
+    // A person's own command, and no cluster known yet: the first that asks will be it.
+    if *asker == Asker::Person && desk.cluster.is_none() {
+        return Ok(None);
+    }
+    let (scope, memory) = (desk.scope()?, desk.memory().read()?);
+    Ok(judge_in(&scope, &memory, desk.cluster.as_ref(), asker)?)
+}
+
+fn judge_in(
+    scope: &Scope,
+    memory: &Memory,
+    cluster: Option<&Cluster>,
+    asker: &Asker,
+) -> Result<Option<KnownCluster>, TrustError> {
+    let remembered = scope.remembered(memory);
+    if let (Asker::Client { claimed_server: Some(server) }, None) = (asker, cluster) {
+        if !scope.restricting.is_empty() {
+            trust::judge_claim(&scope.restricting, &[], server)?;
         }
-        let remembered = memory.clusters(&label).to_vec();
-        match asker {
-            // A person's own command, and no cluster known yet: the first that asks will be it.
-            Asker::Person if desk.cluster.is_none() => {}
-            Asker::Client { claimed_server: Some(server) } if desk.cluster.is_none() => {
-                trust::judge_claim(&pins, &remembered, server)?;
-            }
-            Asker::Client { .. } | Asker::Person => {
-                // Security: pins of a file that a flag names can only take away.
-                if desk.request.named_by == NamedBy::Flag && !pins.is_empty() {
-                    trust::judge(&pins, &[], desk.cluster.as_ref())?;
-                }
-                let pins = if desk.request.named_by == NamedBy::Flag { &[] } else { pins.as_slice() };
-                if let Verdict::First(cluster) = trust::judge(pins, &remembered, desk.cluster.as_ref())? {
-                    memory.add_cluster(&label, cluster);
-                }
-            }
+        trust::judge_claim(&scope.pins, &remembered, server)?;
+        return Ok(None);
+    }
+    if !scope.restricting.is_empty() {
+        trust::judge(&scope.restricting, &[], cluster)?;
+    }
+    match trust::judge(&scope.pins, &remembered, cluster)? {
+        Verdict::Known => Ok(None),
+        Verdict::First(cluster) => Ok(Some(cluster)),
+    }
+}
+
+/// Remembers the first cluster, judged once more under the lock: two processes cannot both be first.
+fn remember(desk: &Desk, asker: &Asker, first: Option<&KnownCluster>) -> Result<(), Error> {
+    if first.is_none() {
+        return Ok(());
+    }
+    let scope = desk.scope()?;
+    desk.memory().judge(|memory| {
+        if let Some(first) = judge_in(&scope, memory, desk.cluster.as_ref(), asker)? {
+            memory.add_first(&scope.label, first);
         }
         Ok(())
     })
@@ -289,10 +356,23 @@ pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result
         .build()
         .map_err(|error| Error::Fault(format!("no runtime: {error}")))?;
     runtime.block_on(async {
-        tokio::select! {
+        let mut interrupted = std::pin::pin!(interrupted());
+        let outcome = tokio::select! {
+            // First, so that the handlers are there before the work asks a person: a prompt that a
+            // signal ends must be able to put the terminal back.
+            biased;
+            code = &mut interrupted => return Err(Error::Interrupted(code)),
             outcome = work => outcome,
-            code = interrupted() => Err(Error::Interrupted(code)),
+        };
+        if let Err(Error::Vault(VaultError::GivenUp { .. })) = &outcome {
+            // A signal ends a prompt before it is seen here.
+            tokio::select! {
+                biased;
+                code = interrupted => return Err(Error::Interrupted(code)),
+                () = tokio::task::yield_now() => {}
+            }
         }
+        outcome
     })
 }
 
@@ -328,6 +408,8 @@ pub fn vault(
     key: &SessionKey,
     conditions: &Conditions,
 ) -> Result<Vault, Error> {
+    // Security: the one maker of Vault clients, also for a Vault that only an identity names.
+    trust::judge_vault(settings, desk.memory().read()?.vaults(), desk.env.foreign())?;
     let deadline = Instant::now() + conditions.timeout;
     let note = Arc::clone(&conditions.note);
     let waiting = move || note("waiting for another process that logs in");
@@ -380,9 +462,8 @@ fn workload(
 /// The cache, bound to the key of one desk.
 struct Bound<'a> {
     desk: &'a Desk,
-    clock: fn() -> Timestamp,
+    conditions: &'a Conditions,
     caller: Option<Caller>,
-    note: &'a Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Bound<'_> {
@@ -395,19 +476,25 @@ impl Bound<'_> {
         }
     }
 
-    /// A token that `login` fetched before its cluster was known belongs to the first that asks.
-    fn adopt_unbound(&self) {
-        let Some(unbound) = self.desk.unbound_key() else { return };
-        let server = self.desk.cluster.as_ref().map(|cluster| cluster.server.as_str());
-        if self.desk.tokens.load(&self.desk.key).is_none() {
-            // Where it cannot be moved a new one is fetched.
-            let _ = self.desk.tokens.adopt(&unbound, &self.desk.key, server);
+    /// A token that `login` fetched before its cluster was known belongs to the first that asks. One
+    /// out of a document does not: the document may say for which cluster it is, and is read again.
+    fn adopt_unbound(&self, first: Option<&KnownCluster>) -> Result<(), Error> {
+        let tokens = &self.desk.tokens;
+        let is_fresh = |key: &CacheKey| {
+            tokens.load(key).is_some_and(|kept| kept.token.state((self.conditions.clock)()) == State::Valid)
+        };
+        let Some(unbound) = self.desk.unbound_key() else { return Ok(()) };
+        let is_document = matches!(self.desk.request.source, SourceSettings::VaultKv(_));
+        if is_document || is_fresh(&self.desk.key) || !is_fresh(&unbound) {
+            return Ok(());
         }
+        remember(self.desk, &self.conditions.asker, first)?;
+        let server = self.desk.cluster.as_ref().map(|cluster| cluster.server.as_str());
+        // Where it cannot be moved a new one is fetched.
+        let _ = tokens.adopt(&unbound, &self.desk.key, server);
+        Ok(())
     }
 }
-
-/// How long one process waits for another one's fetch, beyond that one's own deadline.
-const LOCK_GRACE: Duration = Duration::from_secs(5);
 
 impl Store for Bound<'_> {
     /// Where no locks can be had, none is held.
@@ -419,13 +506,13 @@ impl Store for Bound<'_> {
 
     fn keep(&self, token: &Token) {
         if let Err(error) = self.desk.tokens.store(&self.desk.key, token, &self.about()) {
-            (self.note)(&format!("the token could not be kept: {error}"));
+            (self.conditions.note)(&format!("the token could not be kept: {error}"));
         }
     }
 
     fn discard(&self) {
         if let Err(error) = self.desk.tokens.discard(&self.desk.key) {
-            (self.note)(&format!("the refused token could not be removed: {error}"));
+            (self.conditions.note)(&format!("the refused token could not be removed: {error}"));
         }
     }
 
@@ -438,19 +525,20 @@ impl Store for Bound<'_> {
     }
 
     fn lock(&self) -> Option<Option<Guard>> {
-        let mut waiting = || (self.note)("waiting for another process that fetches the same token");
-        match self.desk.tokens.lock(&self.desk.key, LOCK_GRACE, &mut waiting) {
+        let mut waiting =
+            || (self.conditions.note)("waiting for another process that fetches the same token");
+        match self.desk.tokens.lock(&self.desk.key, self.conditions.timeout, &mut waiting) {
             Acquired::Guard(guard) => Some(Some(guard)),
             Acquired::Busy => None,
             Acquired::Unsupported(why) => {
-                (self.note)(&format!("no lock could be taken: {why}"));
+                (self.conditions.note)(&format!("no lock could be taken: {why}"));
                 None
             }
         }
     }
 
     fn failure(&self) -> Option<PastFailure> {
-        let past = self.desk.tokens.load_failure(&self.desk.key, (self.clock)())?;
+        let past = self.desk.tokens.load_failure(&self.desk.key, (self.conditions.clock)())?;
         let same_caller = self.caller.is_some() && past.caller == self.caller.as_ref().map(Caller::to_string);
         Some(PastFailure { at: past.at, until: past.until(), failure: past.failure, same_caller })
     }
@@ -458,7 +546,7 @@ impl Store for Bound<'_> {
     fn remember(&self, failure: &Failure, now: Timestamp) {
         let caller = self.caller.as_ref().map(Caller::to_string);
         if let Err(error) = self.desk.tokens.store_failure(&self.desk.key, failure, caller, now) {
-            (self.note)(&format!("the failure could not be remembered: {error}"));
+            (self.conditions.note)(&format!("the failure could not be remembered: {error}"));
         }
     }
 }

@@ -38,6 +38,7 @@ pub mod probe;
 pub mod process;
 pub mod prompt;
 pub mod renew;
+pub mod scope;
 pub mod sign_in;
 pub mod sign_out;
 pub mod source;

@@ -26,15 +26,6 @@ pub fn harden() {
     }
 }
 
-/// Ends this process with its parent: kubectl killed by SIGTERM leaves its plugins running.
-pub fn end_with_parent() {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{Signal, set_parent_process_death_signal};
-        let _ = set_parent_process_death_signal(Some(Signal::TERM));
-    }
-}
-
 /// The living program that ran us: its process id and when it started, so that a later one of the
 /// same id is another caller.
 #[derive(Debug, Clone)]
@@ -56,6 +47,16 @@ impl PartialEq for Caller {
 
 /// How many shells are looked through for the program above them.
 const MOST_SHELLS: usize = 4;
+
+/// A file of `/proc`. None of them says how long it is, and what is read in pieces that grow is made
+/// by the kernel again for each.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_at_once(path: &str) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut content = Vec::with_capacity(4096);
+    std::fs::File::open(path)?.read_to_end(&mut content)?;
+    Ok(content)
+}
 
 impl Caller {
     /// The program that ran us, where the system shows when it started: our parent, or whoever is
@@ -101,10 +102,7 @@ impl Caller {
     /// A process, and its parent's id.
     #[cfg(target_os = "linux")]
     fn read(id: u32) -> Option<(Self, u32)> {
-        // Such a file has no size; with room from the start it takes two calls.
-        let mut stat = String::with_capacity(1024);
-        let mut file = std::fs::File::open(format!("/proc/{id}/stat")).ok()?;
-        std::io::Read::read_to_string(&mut file, &mut stat).ok()?;
+        let stat = String::from_utf8(read_at_once(&format!("/proc/{id}/stat")).ok()?).ok()?;
         // The second field, a name in brackets, may hold blanks and brackets.
         let (head, rest) = stat.rsplit_once(')')?;
         let name = head.split_once('(')?.1.to_owned();

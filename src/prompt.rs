@@ -1,7 +1,7 @@
 //! The terminal: whether a person sits there, and asking that person. Nothing else reads standard
 //! input, and only `login` and `trust` come here.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -54,13 +54,51 @@ fn show(text: &str) {
 }
 
 fn read_line() -> Result<Zeroizing<String>, NoAnswer> {
-    let mut line = Zeroizing::new(String::new());
-    let read = io::stdin().lock().take(LONGEST_ANSWER as u64).read_line(&mut line);
-    match read {
-        Ok(0) => Err(NoAnswer::Interrupted),
-        Ok(_) => Ok(line),
-        Err(error) => Err(NoAnswer::Failed(error.to_string())),
+    let mut line = Zeroizing::new(Vec::new());
+    loop {
+        match read_byte()? {
+            None if line.is_empty() => return Err(NoAnswer::Interrupted),
+            None | Some(b'\n') => break,
+            Some(byte) if line.len() < LONGEST_ANSWER => line.push(byte),
+            Some(_) => return Err(NoAnswer::Failed("the line is too long".into())),
+        }
     }
+    text_of(&line)
+}
+
+fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, NoAnswer> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(NoAnswer::Failed("what was typed is not UTF-8".into())),
+    }
+}
+
+/// One byte of standard input; none at its end. Without a buffer, so that it can be known whether a
+/// read would wait.
+///
+/// A signal has a handler by the time that a person is asked, and a read would be begun again after
+/// it, so that neither Ctrl-C nor a service manager could end the wait; `poll` is not begun again.
+#[cfg(unix)]
+fn read_byte() -> Result<Option<u8>, NoAnswer> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::io::{Errno, read};
+    let given_up = |error| match error {
+        Errno::INTR => NoAnswer::Interrupted,
+        other => NoAnswer::Failed(other.to_string()),
+    };
+    let input = io::stdin();
+    poll(&mut [PollFd::new(&input, PollFlags::IN)], None).map_err(given_up)?;
+    let mut byte = Zeroizing::new([0]);
+    let count = read(&input, &mut *byte).map_err(given_up)?;
+    Ok(byte.first().copied().filter(|_| count > 0))
+}
+
+#[cfg(not(unix))]
+fn read_byte() -> Result<Option<u8>, NoAnswer> {
+    use std::io::Read as _;
+    let mut byte = Zeroizing::new([0]);
+    let count = io::stdin().read(&mut *byte).map_err(|error| NoAnswer::Failed(error.to_string()))?;
+    Ok(byte.first().copied().filter(|_| count > 0))
 }
 
 #[cfg(unix)]
@@ -68,7 +106,7 @@ mod hidden {
     //! Reading without echo. The terminal is as it was on every way out but SIGKILL: Ctrl-C arrives
     //! as a character while signals of the keyboard are off.
 
-    use std::io::{self, Read as _};
+    use std::io;
 
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
     use zeroize::Zeroizing;
@@ -95,8 +133,9 @@ mod hidden {
         let _restore = Restore(before);
         tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).map_err(failed)?;
         let mut typed = Zeroizing::new(Vec::new());
-        for byte in io::stdin().lock().bytes() {
-            match byte.map_err(|error| NoAnswer::Failed(error.to_string()))? {
+        loop {
+            let Some(byte) = super::read_byte()? else { return Err(NoAnswer::Interrupted) };
+            match byte {
                 // Ctrl-C; Ctrl-\; Ctrl-D on an empty line.
                 0x03 | 0x1c => return Err(NoAnswer::Interrupted),
                 0x04 if typed.is_empty() => return Err(NoAnswer::Interrupted),
@@ -114,10 +153,7 @@ mod hidden {
                 _ => {}
             }
         }
-        match std::str::from_utf8(&typed) {
-            Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-            Err(_) => Err(NoAnswer::Failed("what was typed is not UTF-8".into())),
-        }
+        super::text_of(&typed)
     }
 }
 

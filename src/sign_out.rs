@@ -3,14 +3,14 @@
 
 use serde::Serialize;
 
-use crate::cache::CacheKey;
-use crate::cache::Kept;
+use crate::cache::{CacheKey, Kept, Sessions};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode};
 use crate::issue::{self, Conditions};
 use crate::journal::{Entry, Event};
 use crate::token::{Timestamp, Token};
+use crate::vault::session::SessionStore as _;
 use crate::vault::{Revocation, Vault};
 
 /// What became of one profile's secrets.
@@ -86,6 +86,8 @@ pub fn one(
                 let vault = issue::vault(&desk, settings, key, conditions)?;
                 Ok(revoke(&vault, &kept).await)
             });
+            // Whatever became of it on the server: who logs out leaves none here.
+            Sessions::new(&desk.place, conditions.timeout, Box::new(|| ())).remove(key);
             match outcome {
                 Ok(revoked) => revoked,
                 Err(error) => (SessionEnd::StaysValid, Vec::new(), Some(error)),
@@ -166,6 +168,10 @@ async fn revoke(vault: &Vault, kept: &[(CacheKey, Kept)]) -> Revoked {
             Some(lease) => vault.revoke_lease(&lease.id).await.ok(),
             None => None,
         });
+    }
+    if session == SessionEnd::None {
+        // Where a job had none it may have logged in, to revoke the leases.
+        let _ = vault.revoke_session().await;
     }
     (session, leases, None)
 }

@@ -13,7 +13,8 @@ use crate::exec::ExecError;
 #[derive(Debug, Args)]
 pub(super) struct Flags {
     /// Profile of the settings file
-    #[arg(value_name = "PROFILE")]
+    // An id of its own: that of the field is the id of the common `--profile`.
+    #[arg(id = "PROFILE", value_name = "PROFILE")]
     profile: Option<String>,
     /// Output form
     #[arg(short, long, value_enum, default_value_t = Form::Raw)]

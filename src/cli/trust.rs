@@ -17,7 +17,8 @@ use crate::vault::Person as _;
 #[derive(Debug, Args)]
 pub(super) struct Flags {
     /// Profile of the settings file
-    #[arg(value_name = "PROFILE")]
+    // An id of its own: that of the field is the id of the common `--profile`.
+    #[arg(id = "PROFILE", value_name = "PROFILE")]
     profile: Option<String>,
     /// SHA-256 of the cluster's CA certificate, in place of a person's yes; repeat for a bundle
     #[arg(long = "ca-fingerprint", value_name = "SHA256")]
@@ -26,6 +27,7 @@ pub(super) struct Flags {
 
 pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
     if context.chosen.is_none() {
+        context.calling.profile = flags.profile.or_else(|| context.profile.clone());
         return Err(TrustError::ContextMissing.into());
     }
     let order = profiles::one(flags.profile, context)?;
@@ -36,8 +38,8 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
         return Err(TrustError::TlsOff { server: cluster.server.clone() }.into());
     }
     accept(cluster, &desk.request.profile_label, &flags.fingerprints)?;
-    let label = desk.trust_label();
-    desk.memory().accept(|memory| memory.add_cluster(&label, cluster.to_known()))?;
+    let label = desk.scope()?.label;
+    desk.memory().accept(|memory| memory.accept_cluster(&label, cluster.to_known()))?;
     output::note(&format!("{}: tokens may go to {}", desk.request.profile_label, cluster.server));
     Ok(DONE)
 }

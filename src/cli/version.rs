@@ -16,6 +16,7 @@ pub(super) struct Flags {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
+    #[serde(rename = "version")]
     release: &'static str,
     commit: Option<&'static str>,
     target: String,

@@ -39,6 +39,9 @@ impl Explain for SettingsError {
             Self::Unguarded { owner, mode, .. } => Some(format!(
                 "it counts only if root owns it and nobody else can write it; its owner is {owner}, its mode {mode:04o}"
             )),
+            Self::Unknown { instead, .. } if instead.known.is_empty() => {
+                Some("no field is allowed here".to_owned())
+            }
             Self::Unknown { instead, .. } => Some(format!("allowed here: {}", list(&instead.known))),
             Self::TwoKinds { .. } => Some("exactly one key names the kind".to_owned()),
             Self::NoSuchEntry { kind, instead, .. } | Self::NotKnown { kind, instead, .. } => {
@@ -140,7 +143,5 @@ impl Explain for SettingsError {
 
 /// A path as a shell takes it.
 fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    crate::error::shell_word(&path.display().to_string()).into_owned()
 }

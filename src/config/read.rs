@@ -41,7 +41,9 @@ pub(super) fn read_text(file: &Path, limit: u64, owner: Owner) -> Result<Option<
     if owner == Owner::Administrator {
         check_guarded(file, &metadata)?;
     }
-    let mut bytes = Vec::new();
+    // Room for all of it at once, and for the read that finds its end.
+    let size = usize::try_from(metadata.len().min(limit)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(size.saturating_add(1));
     opened.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > limit {
         return Err(SettingsError::TooLarge { file: file.to_owned(), limit });

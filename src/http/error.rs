@@ -237,6 +237,9 @@ pub(super) fn from_library(host: String, proxy: Option<String>, error: &reqwest:
     if find::<io::Error>(error).is_none() && why.starts_with("invalid HTTP") {
         return HttpError::NotHttp { host, why };
     }
+    let ended = find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+    // The TLS library's words for it are a link to its manual.
+    let why = if ended { "the connection was closed in the middle".into() } else { why };
     HttpError::Interrupted { host, why }
 }
 

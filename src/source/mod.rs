@@ -14,7 +14,6 @@ pub mod vault_kv;
 #[cfg(test)]
 pub(crate) mod script;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -24,7 +23,7 @@ pub use cluster::{Asking, Comparison, DocumentCluster};
 pub use error::SourceError;
 
 use crate::config::{self, Name, SourceSettings};
-use crate::error::Error;
+use crate::error::{Error, shell_word};
 use crate::token::{Flaw, Lease, Minted, Timestamp, Token};
 use crate::vault::{Revocation, Vault};
 
@@ -149,18 +148,6 @@ fn after(start: Timestamp, seconds: u64) -> Timestamp {
         .and_then(TimeDelta::try_seconds)
         .and_then(|lifetime| start.checked_add_signed(lifetime))
         .unwrap_or(Timestamp::MAX_UTC)
-}
-
-/// A word of a command that a hint offers for pasting.
-///
-/// Security: names may be a kubeconfig's; none may end the word and begin a command.
-fn shell_word(text: &str) -> Cow<'_, str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@".contains(&byte);
-    if !text.is_empty() && text.bytes().all(is_plain) {
-        Cow::Borrowed(text)
-    } else {
-        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
-    }
 }
 
 /// The server's messages as one line.

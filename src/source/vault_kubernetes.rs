@@ -75,6 +75,11 @@ pub(super) async fn mint<V: Ask>(
             ends.session = end;
         }
     }
+    // What the name tells costs nothing, and `logout` can then say what became of the token.
+    let kind = kind.or_else(|| is_named_by_the_engine(&credential.subject).then_some(Kind::Generated));
+    if kind == Some(Kind::Generated) && ends.session.is_some_and(|end| end <= clock()) {
+        return Err(session_was_over(vault, &session).into());
+    }
     Ok(Minted {
         secret: credential.token,
         bounds: ends.bounds(kind),
@@ -83,6 +88,16 @@ pub(super) async fn mint<V: Ask>(
         warnings,
         request_id,
     })
+}
+
+/// The account was deleted with the session that it was made in: the token is no more at fault than
+/// anybody's clock.
+fn session_was_over<V: Ask>(vault: &V, session: &Session) -> VaultError {
+    VaultError::LoginRequired {
+        vault: vault.origin().to_owned(),
+        method: if session.ours { "session" } else { "token" },
+        why: "the session ended while the token was made, and took it along".to_owned(),
+    }
 }
 
 fn body(settings: &VaultKubernetes) -> serde_json::Value {
@@ -205,6 +220,20 @@ impl Ends {
         }
         bounds
     }
+}
+
+/// Whether the account has a name as the engine's default template makes them:
+/// `v-<who>-<role>-<unix time>-<24 random characters>`. An account that a person named so would only
+/// be handed out for a shorter time.
+fn is_named_by_the_engine(subject: &str) -> bool {
+    let name = subject.rsplit(':').next().unwrap_or_default();
+    let mut parts = name.rsplit('-');
+    let (random, time) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    name.starts_with("v-")
+        && random.len() == 24
+        && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && time.len() >= 10
+        && time.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The role's kind; `None` where it cannot be read, which is no reason to lose a good token.

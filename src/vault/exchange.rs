@@ -7,12 +7,13 @@ use secrecy::SecretString;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::redirect::{Redirects, Refused, is_redirect};
+use super::redirect::{Redirects, Refused, is_redirect, origin};
 use super::wire::Envelope;
 use super::{VaultError, printables};
 use crate::config::{TlsSettings, Transport, VaultAddress, VaultSettings};
 use crate::http::{
-    Client, HeaderName, HttpError, Method, Request, Response, is_loopback, is_own_authority, proxied_in_clear,
+    Client, HeaderName, HttpError, Method, Request, Response, TlsCause, is_loopback, is_own_authority,
+    proxied_in_clear,
 };
 
 /// The way to one Vault and one namespace of it.
@@ -187,6 +188,14 @@ impl Exchange {
                     let (vault, status) = (self.origin.clone(), response.status);
                     Err(VaultError::Unavailable { vault, status, messages })
                 })
+            }
+            // Security: nothing was sent. Whoever holds no certificate of the vault's own authority is
+            // none of its nodes, so this was a redirect elsewhere.
+            Err(HttpError::Tls { cause: TlsCause::UnknownIssuer, .. })
+                if !self.redirects.is_named(&onward.url) =>
+            {
+                let why = "it shows no certificate of the authority by which this vault is trusted";
+                Err(VaultError::Redirect { vault: self.origin.clone(), target: origin(&onward.url), why })
             }
             other => other.map_err(VaultError::from),
         };

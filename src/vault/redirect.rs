@@ -33,6 +33,11 @@ pub(super) fn is_redirect(status: u16) -> bool {
 }
 
 impl Redirects {
+    /// Whether the settings name this very node.
+    pub(super) fn is_named(&self, target: &Url) -> bool {
+        self.listed.iter().any(|node| node.origin() == target.origin())
+    }
+
     /// Where to ask again with the same method, body and token. With an authority of the vault's
     /// own, who holds a certificate of it is one of its nodes.
     ///
@@ -65,7 +70,7 @@ impl Redirects {
         if from.scheme() == "https" && target.scheme() == "http" {
             return withheld("it would have gone over the wire in clear");
         }
-        if self.listed.iter().any(|node| node.origin() == target.origin()) {
+        if self.is_named(&target) {
             return Ok(target);
         }
         if target.scheme() == "http" {
@@ -84,7 +89,7 @@ impl Redirects {
 }
 
 /// Scheme, host and port.
-fn origin(url: &Url) -> String {
+pub(super) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 

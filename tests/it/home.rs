@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::rig::{Cluster, tool, unique};
+use crate::terminal::Terminal;
 
 /// The binary under test.
 pub const PLUGIN: &str = env!("CARGO_BIN_EXE_kubectl-vaulttoken");
@@ -58,6 +59,13 @@ impl Run {
         assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{self:?}");
         assert!(self.stderr.starts_with("error: "), "{self:?}");
         &self.stderr
+    }
+
+    /// Asserts success; `place` says whose words were run.
+    #[track_caller]
+    pub fn succeeded_at(self, place: &str) -> Self {
+        assert_eq!(self.code, 0, "{place}: {self:?}");
+        self
     }
 
     pub fn json(&self) -> Value {
@@ -128,6 +136,12 @@ impl Home {
         self
     }
 
+    /// Sets a variable to a secret, as a person or a platform would.
+    pub fn set_secret(&self, name: &str, secret: &str) -> &Self {
+        self.plant(secret);
+        self.set(name, secret)
+    }
+
     pub fn unset(&self, name: &str) -> &Self {
         self.environment.borrow_mut().remove(name);
         self
@@ -146,7 +160,23 @@ impl Home {
 
     /// The same with lines for it to read.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Run {
-        let mut command = self.command(arguments);
+        self.run_command(self.command(arguments), input)
+    }
+
+    /// Runs another program of this person's, which perhaps runs the plugin.
+    pub fn run_program(&self, program: &str, arguments: &[&str]) -> Run {
+        let mut command = Command::new(program);
+        self.prepare(&mut command);
+        command.args(arguments);
+        self.run_command(command, "")
+    }
+
+    /// Puts a command into this home, with nothing but its environment.
+    pub fn prepare(&self, command: &mut Command) {
+        command.env_clear().envs(&*self.environment.borrow()).current_dir(self.folder.path());
+    }
+
+    fn run_command(&self, mut command: Command, input: &str) -> Run {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Whoever does not read it has closed the pipe.
@@ -175,10 +205,48 @@ impl Home {
 
     /// Runs the real kubectl with a kubeconfig of this home.
     pub fn kubectl(&self, kubeconfig: &Path, arguments: &[&str]) -> Run {
+        self.kubectl_with_input(kubeconfig, arguments, "")
+    }
+
+    /// The same with something to read.
+    pub fn kubectl_with_input(&self, kubeconfig: &Path, arguments: &[&str], input: &str) -> Run {
         let mut command = Command::new(tool("kubectl"));
         command.env_clear().envs(&*self.environment.borrow()).env("KUBECONFIG", kubeconfig);
-        let output = command.current_dir(self.folder.path()).stdin(Stdio::null()).args(arguments).output();
-        self.finished(&output.unwrap())
+        command.current_dir(self.folder.path()).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        self.finished(&child.wait_with_output().unwrap())
+    }
+
+    /// Runs a command whose standard output is a secret.
+    pub fn run_for_secret(&self, arguments: &[&str]) -> Run {
+        let output = self.command(arguments).stdin(Stdio::null()).output().unwrap();
+        let run = run_of(&output);
+        self.printed.borrow_mut().push(run.stderr.clone());
+        run
+    }
+
+    /// Runs the plugin at a terminal of its own.
+    pub fn at_terminal(&self, arguments: &[&str]) -> Terminal {
+        Terminal::start(self.command(arguments))
+    }
+
+    /// Takes what a terminal showed into the search for secrets.
+    pub fn showed(&self, text: &str) {
+        self.printed.borrow_mut().push(text.to_owned());
+    }
+
+    /// Runs a script as a person would type it, each command beneath the same shell.
+    pub fn script(&self, script: &str, input: &str) -> Run {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-euc", script]).env_clear().envs(&*self.environment.borrow());
+        command.current_dir(self.folder.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Whoever does not read it has closed the pipe.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        self.finished(&child.wait_with_output().unwrap())
     }
 
     /// Runs a shell script in this home: `$KUBECTL` and `$PLUGIN` are the programs.
@@ -206,12 +274,9 @@ impl Home {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn finished(&self, output: &Output) -> Run {
-        let run = Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        };
+    /// Notes what a run printed, for the search at the end.
+    pub fn finished(&self, output: &Output) -> Run {
+        let run = run_of(output);
         let mut printed = self.printed.borrow_mut();
         printed.push(run.stderr.clone());
         for line in run.stdout.lines() {
@@ -256,6 +321,14 @@ impl Home {
             }
         }
         leaks
+    }
+}
+
+fn run_of(output: &Output) -> Run {
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 

@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
@@ -15,11 +16,27 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod addresses;
+mod apart;
+mod cases;
+mod commands;
+mod documents;
+mod engine;
 mod heal;
+mod hit;
 mod home;
 mod journal;
 mod krew;
 mod kube_rs;
+mod kubectl;
+mod lifetimes;
+mod methods;
+mod notices;
+mod passwords;
+mod refusals;
 mod renew;
 mod rig_works;
+mod secrets;
 mod sources;
+mod terminal;
+mod trust;

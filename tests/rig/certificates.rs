@@ -72,6 +72,17 @@ impl Authority {
         Client::new(&self.pem, None).call(method, url, &[], body)
     }
 
+    /// As [`Authority::ask`], with headers of the caller's.
+    pub fn ask_with(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Answer, reqwest::Error> {
+        Client::new(&self.pem, None).call(method, url, headers, body)
+    }
+
     fn sign(&self, kind: &str, mut parameters: CertificateParams) -> Certificate {
         parameters.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().unwrap();

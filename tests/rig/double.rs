@@ -64,6 +64,8 @@ pub enum Reply {
     },
     /// Answers, but only after this long.
     Late(Duration, Box<Reply>),
+    /// Writes exactly these bytes and closes: answers that are no HTTP, or that break off.
+    Raw(Vec<u8>),
     /// Closes the connection instead of answering, as when an answer is lost on its way.
     Lost,
     /// Neither answers nor closes.
@@ -268,6 +270,10 @@ fn converse(state: &State, mut stream: impl Read + Write) -> io::Result<()> {
                 Reply::Late(delay, later) => {
                     thread::sleep(delay);
                     reply = *later;
+                }
+                Reply::Raw(bytes) => {
+                    stream.write_all(&bytes)?;
+                    return stream.flush();
                 }
                 Reply::Lost => return Ok(()),
                 Reply::Passed | Reply::LostOnReturn => panic!("there is no server behind this double"),

@@ -224,7 +224,7 @@ async fn a_certificate_of_the_vaults_own_authority_makes_a_node() {
     vault.call(Call::read("x")).await.unwrap();
     assert_eq!(asked(&node), ["s.kept GET /"]);
     let error = vault.call(Call::read("x")).await.unwrap_err();
-    assert!(matches!(error, VaultError::Http(HttpError::Tls { .. })), "{error:?}");
+    assert!(matches!(error, VaultError::Redirect { .. }), "{error:?}");
     assert!(mallory.seen().is_empty());
 }
 

@@ -127,7 +127,7 @@ fn the_same_program_packs_to_the_same_bytes_with_nothing_of_this_machine() {
     assert_eq!(archive[3..8], [0; 5]);
     let members = members(&archive).unwrap();
     let names: Vec<_> = members.iter().map(|member| (&*member.name, member.mode)).collect();
-    assert_eq!(names, [("LICENSE", 0o644), ("kubectl-vaulttoken", 0o755)]);
+    assert_eq!(names, [("LICENSE", 0o644), ("THIRD-PARTY.txt", 0o644), ("kubectl-vaulttoken", 0o755)]);
     for member in &members {
         assert_eq!(member.owner, (0, 0));
         assert_eq!(member.owner_names, (String::new(), String::new()));

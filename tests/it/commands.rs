@@ -1,0 +1,296 @@
+//! The commands besides `get-token`, as `SURFACE.md` promises them, with real tokens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::engine::{self, Engine, corp, home_with, home_with_token, subject};
+use crate::home::{Home, exec_info};
+use crate::rig::{Cluster, Double, Reply, Vault, poll, unique};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A home where alice has logged in, for one role of the engine.
+fn home_of_alice(engine: &Engine, role: &str) -> Home {
+    let (root, mount) = (Vault::shared().root(), unique("userpass"));
+    root.enable_auth("userpass", &mount);
+    root.userpass_user(&mount, "alice", "correct horse", &[&engine.policy]);
+    let auth = json!({"userpass": {"mount": mount, "username": "alice"}});
+    let home = home_with(engine, role, Some(&auth));
+    home.plant("correct horse");
+    home.run_with_input(&["login"], "correct horse\n").succeeded();
+    home
+}
+
+fn cluster_info(cluster: &Cluster) -> Value {
+    use base64::Engine as _;
+    let authority = base64::engine::general_purpose::STANDARD.encode(&cluster.authority.pem);
+    exec_info("v1", Some(json!({"server": cluster.server, "certificate-authority-data": authority})))
+}
+
+/// Whether there is a session of the server with this policy.
+fn is_session_alive(policy: &str) -> bool {
+    let root = Vault::shared().root();
+    root.list("auth/token/accessors").iter().any(|accessor| {
+        let answer = root.call("PUT", "auth/token/lookup-accessor", &json!({"accessor": accessor}));
+        answer.json["data"]["policies"].as_array().into_iter().flatten().any(|name| name == policy)
+    })
+}
+
+#[test]
+fn logout_kills_a_generated_account_and_the_session() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_of_alice(&engine, "viewer");
+    let token = home.get_token(&[], Some(&cluster_info(cluster))).quiet().token();
+    assert_eq!(cluster.request("GET", "/api/v1/namespaces", Some(&token)).status, 200);
+    assert!(is_session_alive(&engine.policy));
+    let run = home.run(&["logout", "--output=json"]).quiet();
+    let list = run.json();
+    assert_eq!(
+        (&list["apiVersion"], &list["kind"]),
+        (&json!("vaulttoken.dev/v1alpha1"), &json!("LogoutList"))
+    );
+    assert_eq!(list["items"][0]["session"], "revoked");
+    let told = json!([{"cluster": cluster.server, "revoked": true, "staysValidUntil": null, "why": null}]);
+    assert_eq!(list["items"][0]["tokens"], told);
+    assert!(!is_session_alive(&engine.policy));
+    // The server answers first and then revokes the leases of a session.
+    let leases = format!("sys/leases/lookup/{}/creds/viewer", engine.mount);
+    poll("the end of the lease", LIMIT, || Vault::shared().root().list(&leases).is_empty().then_some(()));
+    poll("a token that the API server refuses", LIMIT, || subject(cluster, &token).is_none().then_some(()));
+    assert_eq!(home.get_token(&[], None).code, 3);
+    assert_eq!(home.run(&["status", "--output=json"]).json()["items"][0]["token"]["state"], "absent");
+}
+
+#[test]
+fn logout_says_until_when_a_token_of_an_existing_account_lives() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_of_alice(&engine, "reader");
+    let token = home.get_token(&[], Some(&cluster_info(cluster))).quiet().token();
+    let end = home.run(&["status", "--output=json"]).json()["items"][0]["token"]["expiresAt"].take();
+    let list = home.run(&["logout", "--output=json"]).quiet().json();
+    let told = &list["items"][0];
+    assert_eq!(told["session"], "revoked");
+    assert_eq!(told["tokens"][0]["revoked"], false);
+    assert_eq!(told["tokens"][0]["staysValidUntil"], end);
+    // The role need not be read to mint, so its kind may not be known.
+    assert!(told["tokens"][0]["why"].as_str().is_some_and(|why| why.contains("lives on")), "{told}");
+    assert!(!is_session_alive(&engine.policy));
+    // It is the truth.
+    assert_eq!(subject(cluster, &token), Some(engine.reader()));
+    let again = home.run(&["logout"]).quiet();
+    assert_eq!(again.stdout, "prod: there was no session of ours\n  nothing of it is kept here any more\n");
+}
+
+#[test]
+fn logout_without_a_session_of_ours_revokes_the_lease_alone() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_with(&engine, "viewer", None);
+    let root = Vault::shared().root();
+    let policy = unique("revoke");
+    root.write_policy(&policy, "path \"sys/leases/revoke\" { capabilities = [\"update\"] }");
+    let vault_token = root.child_token(&json!({"policies": [engine.policy, policy], "ttl": "1h"}));
+    home.plant(&vault_token);
+    home.set("VAULT_TOKEN", &vault_token);
+    let token = home.get_token(&[], Some(&cluster_info(cluster))).quiet().token();
+    let list = home.run(&["logout", "--output=json"]).quiet().json();
+    assert_eq!(list["items"][0]["tokens"][0]["revoked"], true, "{list}");
+    poll("a token that the API server refuses", LIMIT, || subject(cluster, &token).is_none().then_some(()));
+    assert!(Vault::shared().session(&vault_token).read("auth/token/lookup-self")["ttl"].is_number());
+}
+
+#[test]
+fn logout_leaves_nothing_here_even_where_the_server_cannot_be_reached() {
+    let engine = engine::shared();
+    let (root, mount) = (Vault::shared().root(), unique("userpass"));
+    root.enable_auth("userpass", &mount);
+    root.userpass_user(&mount, "alice", "correct horse", &[&engine.policy]);
+    let is_down = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_down);
+    let proxy = Double::before(&Vault::shared().authority, &Vault::shared().address, move |_| {
+        if seen.load(Ordering::SeqCst) { Reply::Lost } else { Reply::Passed }
+    });
+    let home = Home::new();
+    home.plant("correct horse");
+    home.settings(&json!({
+        "vaults": {"corp": {
+            "address": proxy.address, "certificateAuthority": Vault::shared().ca_file(),
+            "auth": {"userpass": {"mount": mount, "username": "alice"}},
+        }},
+        "profiles": {"prod": {"source": engine.source("viewer")}},
+    }));
+    home.run_with_input(&["login"], "correct horse\n").succeeded();
+    is_down.store(true, Ordering::SeqCst);
+    let run = home.run(&["logout", "--timeout=2s", "--output=json"]);
+    assert_eq!((run.code, run.stderr.as_str()), (5, ""), "{run:?}");
+    let told = &run.json()["items"][0];
+    assert_eq!((&told["session"], &told["tokens"][0]["revoked"]), (&json!("staysValid"), &json!(false)));
+    assert!(told["failure"].as_str().is_some_and(|failure| failure.contains("127.0.0.1")), "{told}");
+    let item = home.run(&["status", "--output=json"]).json()["items"][0].take();
+    assert_eq!((&item["token"]["state"], &item["session"]["state"]), (&json!("absent"), &json!("absent")));
+    assert!(is_session_alive(&engine.policy), "as it was told");
+}
+
+#[test]
+fn status_has_the_fields_that_programs_read_and_never_asks_anybody() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_of_alice(&engine, "reader");
+    home.get_token(&[], Some(&cluster_info(cluster))).quiet();
+    let requests = Vault::shared().audit_log().len();
+    let run = home.run(&["status", "--output=json"]).quiet();
+    let list = run.json();
+    let keys = |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    assert_eq!(
+        (&list["apiVersion"], &list["kind"]),
+        (&json!("vaulttoken.dev/v1alpha1"), &json!("StatusList"))
+    );
+    let item = &list["items"][0];
+    let sorted = ["cluster", "configFile", "profile", "session", "source", "store", "subject", "token"];
+    assert_eq!(keys(item), sorted);
+    assert_eq!(item["cluster"], json!({"server": cluster.server}));
+    assert_eq!(item["configFile"], json!(home.path(".config/vaulttoken/config.yaml")));
+    assert_eq!((&item["profile"], &item["source"]), (&json!("prod"), &json!("vaultKubernetes")));
+    assert_eq!(item["subject"], json!(engine.reader()));
+    assert!(["keyring", "kernelKeyring", "plain"].contains(&item["store"].as_str().unwrap()), "{item}");
+    assert_eq!(keys(&item["token"]), ["expiresAt", "limitedBy", "refreshAfter", "state", "usableUntil"]);
+    assert_eq!(item["token"]["state"], "valid");
+    // Its lease was given the same length, and one of them begins a moment earlier.
+    let limit = item["token"]["limitedBy"].as_str().unwrap();
+    assert!(["expiry", "lease"].contains(&limit), "{item}");
+    assert_eq!(keys(&item["session"]), ["expiresAt", "method", "renewable", "state", "vault"]);
+    let session = &item["session"];
+    assert_eq!((&session["vault"], &session["method"]), (&json!("corp"), &json!("userpass")));
+    assert_eq!((&session["state"], &session["renewable"]), (&json!("valid"), &json!(true)));
+
+    let yaml = home.run(&["status", "prod", "--output=yaml"]).quiet().stdout;
+    for line in ["apiVersion: vaulttoken.dev/v1alpha1", "kind: StatusList", &format!("limitedBy: {limit}")] {
+        assert!(yaml.contains(line), "{yaml}");
+    }
+    let table = home.run(&["status"]).quiet().stdout;
+    let mut lines = table.lines();
+    let head: Vec<&str> =
+        lines.next().unwrap().split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    let expected =
+        ["PROFILE", "SOURCE", "CLUSTER", "TOKEN", "USABLE UNTIL", "LIMITED BY", "SESSION", "STORE"];
+    assert_eq!(head, expected);
+    assert!(lines.next().unwrap().starts_with("prod      vaultKubernetes   https://"), "{table}");
+    assert!(home.run(&["status", "prdo"]).failed(2).contains("`prod`"));
+    let ours = Vault::shared().audit_log();
+    let asked = ours[requests..].iter().filter(|entry| {
+        entry["auth"]["policies"].as_array().into_iter().flatten().any(|name| *name == engine.policy)
+    });
+    assert_eq!(asked.count(), 0, "status never touches the network");
+}
+
+#[test]
+fn refresh_gets_another_token_and_kubectls_next_call_uses_it() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_with_token(&engine, "reader");
+    let first = home.get_token(&[], Some(&cluster_info(cluster))).quiet().token();
+    assert_eq!(home.get_token(&[], Some(&cluster_info(cluster))).quiet().token(), first);
+    let run = home.run(&["refresh", "prod"]).succeeded();
+    assert!(
+        run.stdout.is_empty() && run.stderr.starts_with("prod: a token for `system:serviceaccount:"),
+        "{run:?}"
+    );
+    let second = home.get_token(&[], Some(&cluster_info(cluster))).quiet().token();
+    assert_ne!(first, second);
+    let third = home.get_token(&["--force-refresh"], Some(&cluster_info(cluster))).quiet().token();
+    assert_ne!(second, third);
+    for token in [&first, &second, &third] {
+        assert_eq!(subject(cluster, token), Some(engine.reader()), "an existing account's live on");
+    }
+}
+
+#[test]
+fn the_bare_token_is_printed_for_programs_in_each_form() {
+    let engine = engine::shared();
+    let home = home_with_token(&engine, "reader");
+    let token = home.get_token(&[], None).quiet().token();
+    for (form, expected) in [
+        ("raw", format!("{token}\n")),
+        ("header", format!("Authorization: Bearer {token}\n")),
+        ("env", format!("KUBE_TOKEN={token}\n")),
+    ] {
+        let run = home.run_for_secret(&["token", "--output", form]).quiet();
+        assert_eq!(run.stdout, expected, "{form}");
+    }
+    let document = home.run_for_secret(&["token", "prod", "--output=json"]).quiet().json();
+    assert_eq!(
+        (&document["apiVersion"], &document["kind"]),
+        (&json!("vaulttoken.dev/v1alpha1"), &json!("Token"))
+    );
+    assert_eq!(document["token"], json!(token));
+    let credential = home.get_token(&[], None).json();
+    assert_eq!(document["expirationTimestamp"], credential["status"]["expirationTimestamp"]);
+}
+
+#[test]
+fn a_terminal_is_not_shown_a_token_unless_it_is_asked_for_twice() {
+    let engine = engine::shared();
+    let home = home_with_token(&engine, "reader");
+    let token = home.get_token(&[], None).quiet().token();
+    for form in ["raw", "json", "header", "env"] {
+        let ended = home.at_terminal(&["token", "--output", form]).end();
+        home.showed(&ended.shown);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.shown.contains("token --show"), "{ended:?}");
+    }
+    let ended = home.at_terminal(&["token", "--show"]).end();
+    assert_eq!((ended.code, ended.shown.trim()), (Some(0), token.as_str()));
+}
+
+#[test]
+fn version_says_what_was_built() {
+    let home = Home::new();
+    let version = home.run(&["version", "--output=json"]).quiet().json();
+    assert_eq!(
+        (&version["apiVersion"], &version["kind"]),
+        (&json!("vaulttoken.dev/v1alpha1"), &json!("Version"))
+    );
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    let spoken = json!(["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"]);
+    assert_eq!(version["execApiVersions"], spoken);
+    let text = home.run(&["version"]).quiet().stdout;
+    assert!(text.starts_with(&format!("kubectl-vaulttoken {} (", env!("CARGO_PKG_VERSION"))), "{text}");
+}
+
+#[test]
+fn a_client_may_run_get_token_and_nothing_that_acts_for_a_person() {
+    let engine = engine::shared();
+    let home = home_with_token(&engine, "reader");
+    for command in ["login", "logout", "status", "refresh", "token", "trust"] {
+        let kubeconfig = home.kubeconfig(Cluster::shared(), &json!({"args": [command]}), None);
+        let run = home.kubectl(&kubeconfig, &["get", "namespaces"]);
+        assert!(run.stderr.contains("exit code 7"), "{command}: {run:?}");
+        assert!(run.stderr.contains("a kubeconfig may run `get-token` and nothing else"), "{run:?}");
+    }
+}
+
+#[test]
+fn login_without_a_profile_logs_in_to_the_vault_that_is_named() {
+    let engine = engine::shared();
+    let (root, mount) = (Vault::shared().root(), unique("userpass"));
+    root.enable_auth("userpass", &mount);
+    root.userpass_user(&mount, "alice", "correct horse", &[&engine.policy]);
+    let home = Home::new();
+    home.plant("correct horse");
+    let auth = json!({"userpass": {"mount": mount, "username": "alice"}});
+    home.settings(&json!({
+        "vaults": corp(Vault::shared(), Some(&auth)),
+        "profiles": {"a": {"source": engine.source("reader")}, "b": {"source": engine.source("viewer")}},
+    }));
+    let run = home.run_with_input(&["login", "--vault=corp"], "correct horse\n").succeeded();
+    assert_eq!(run.stderr.matches("logged in to ").count(), 1);
+    // Both profiles come by that one session.
+    for profile in ["a", "b"] {
+        home.get_token(&["--profile", profile], None).quiet();
+    }
+    let all = home.run(&["logout", "--all", "--output=json"]).quiet().json();
+    assert_eq!(all["items"].as_array().unwrap().len(), 2);
+    let run = home.run_with_input(&["login", "--all"], "correct horse\n").succeeded();
+    assert_eq!(run.stderr.matches("logged in to ").count(), 1, "one log-in for both: {run:?}");
+    assert_eq!(run.stderr.matches(": a token for ").count(), 2, "{run:?}");
+}
