@@ -191,6 +191,7 @@ impl Folder {
     }
 
     /// Whether this name still stands for this open file.
+    #[must_use]
     pub fn is_still(&self, name: &str, file: &File) -> bool {
         let there = fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW);
         let ours = fs::fstat(file);
