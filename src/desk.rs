@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::keys;
 use crate::keystore::{Keystore, Place};
 use crate::memory::MemoryFile;
-use crate::token::{State, Timestamp, Token};
 use crate::trust::Pin;
 use crate::vault::session::SessionKey;
 
@@ -97,13 +96,6 @@ impl Desk {
         let key = keys::token_key(&request, session_key.as_ref(), cluster.as_ref(), &env);
         let tokens = TokenStore::new(&place);
         Ok(Self { env, request, cluster, place, tokens, session_key, key })
-    }
-
-    /// The kept token, while it is fresh.
-    #[must_use]
-    pub fn fresh(&self, now: Timestamp) -> Option<Token> {
-        let kept = self.tokens.load(&self.key)?;
-        (kept.token.state(now) == State::Valid).then_some(kept.token)
     }
 
     /// The key of the same token before its cluster was known: `login` may have fetched it.

@@ -47,6 +47,8 @@ pub struct Env {
     variables: BTreeMap<String, String>,
     /// Names of variables that only the kubeconfig can have set.
     foreign: Vec<String>,
+    /// It was told apart already: there is no parent to compare with.
+    settled: bool,
 }
 
 impl Env {
@@ -57,13 +59,32 @@ impl Env {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { variables, foreign: Vec::new() }
+        Self { variables, foreign: Vec::new(), settled: false }
     }
 
     /// An environment made by hand, for tests and for the controller.
     #[must_use]
     pub fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { variables: variables.into_iter().collect(), foreign: Vec::new() }
+        Self { variables: variables.into_iter().collect(), foreign: Vec::new(), settled: false }
+    }
+
+    /// The person's own environment as the process that started us found it with [`Self::own`]:
+    /// what a kubeconfig added is not in it, and our parent is nobody to compare it with.
+    #[must_use]
+    pub fn settled(variables: BTreeMap<String, String>, foreign: Vec<String>) -> Self {
+        Self { variables, foreign, settled: true }
+    }
+
+    /// Whether it came from the process that started us and not from our own.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// All variables by name.
+    #[must_use]
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
     }
 
     /// The value of a variable; `None` where it is not set.
@@ -92,6 +113,9 @@ impl Env {
     /// own record does not show what was exported after its start), and all variables count.
     #[must_use]
     pub fn own(&self) -> Self {
+        if self.settled {
+            return self.clone();
+        }
         let Some(parent) = self.get("KUBERNETES_EXEC_INFO").and_then(|_| parent_environment()) else {
             return self.clone();
         };

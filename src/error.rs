@@ -3,6 +3,7 @@
 //! Every module has its own enum whose variants tell the caller what to do next; this one gathers
 //! them. It owns the exit codes and the order of the lines, and never prints.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::exec::ExecError;
 use crate::identity::IdentityError;
 use crate::keystore::StoreError;
 use crate::source::SourceError;
+use crate::suspicion::RefusedError;
 use crate::trust::TrustError;
 use crate::vault::VaultError;
 
@@ -72,6 +74,9 @@ pub enum Error {
     /// What a source got instead of a token.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The cluster refuses what we hand out.
+    #[error(transparent)]
+    Refused(#[from] RefusedError),
     /// We refused to send a secret.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -97,6 +102,7 @@ impl Error {
             Self::Vault(error) => Some(error),
             Self::Identity(error) => Some(error),
             Self::Source(error) => Some(error),
+            Self::Refused(error) => Some(error),
             Self::Trust(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Earlier(error) => Some(error),
@@ -218,6 +224,19 @@ pub fn printable(text: &str) -> String {
     line
 }
 
+/// A word as a shell takes it, for commands that are there to be pasted.
+///
+/// Security: names in them may be a kubeconfig's or a server's.
+#[must_use]
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let is_plain = |character: char| character.is_alphanumeric() || "-_./:@+%".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
+    }
+}
+
 /// Characters that make text on a terminal read in another order than it is written.
 fn is_direction_override(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -228,6 +247,9 @@ impl fmt::Display for ExitCode {
         write!(formatter, "{}", *self as u8)
     }
 }
+
+#[cfg(test)]
+mod words;
 
 #[cfg(test)]
 mod tests {

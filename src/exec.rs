@@ -93,6 +93,9 @@ pub enum ExecError {
     /// The command is none that a kubeconfig may run.
     #[error("a kubeconfig may run `get-token` and nothing else, not `{0}`")]
     NotForClients(&'static str),
+    /// The command is one that this program runs itself.
+    #[error("`{0}` is run by this program alone")]
+    NotForPersons(&'static str),
     /// The bare token was asked for on a terminal.
     #[error("a terminal keeps what it shows, so the token is not printed on one")]
     Terminal,
@@ -109,6 +112,7 @@ impl Explain for ExecError {
             }
             Self::Terminal => ExitCode::Usage,
             Self::NotForClients(_) => ExitCode::Withheld,
+            Self::NotForPersons(_) => ExitCode::Usage,
             Self::Output(_) => ExitCode::Fault,
         }
     }
@@ -119,7 +123,11 @@ impl Explain for ExecError {
             Self::NotForClients(_) => {
                 Some("a kubeconfig is foreign input, and this command acts in a person's name".into())
             }
-            Self::UnknownVersion(_) | Self::UnknownKind(_) | Self::NoSuchVersion(_) | Self::Terminal => None,
+            Self::UnknownVersion(_)
+            | Self::UnknownKind(_)
+            | Self::NoSuchVersion(_)
+            | Self::NotForPersons(_)
+            | Self::Terminal => None,
         }
     }
 
@@ -134,6 +142,7 @@ impl Explain for ExecError {
             Self::Malformed(_) | Self::UnknownKind(_) => {
                 Some("run the program without `KUBERNETES_EXEC_INFO` in the environment".into())
             }
+            Self::NotForPersons(_) => Some("{program} refresh{profile}".into()),
             Self::Terminal => Some("{program} token{profile} --show".into()),
             Self::Output(_) => None,
         }

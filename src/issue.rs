@@ -8,14 +8,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::broker::{self, How, PastFailure, Store, Wish};
+use crate::broker::{self, Given, How, PastFailure, Store, Wish};
 use crate::cache::{About, Acquired, Guard, Sessions};
-use crate::config::{AuthMethod, JwtOrigin, Name, NamedBy, TlsSettings, VaultSettings};
+use crate::config::{AuthMethod, Journaling, JwtOrigin, Name, NamedBy, TlsSettings, VaultSettings};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode, Failure};
+use crate::heal::{Look, Watch};
 use crate::http;
 use crate::identity::{self, Workload};
+use crate::journal::{Entry, Event, Journal};
 use crate::keys;
 use crate::process::Caller;
 use crate::source::{Asking, Fetched, Source};
@@ -35,6 +37,8 @@ pub struct Conditions {
     pub wish: Wish,
     /// Who asks.
     pub asker: Asker,
+    /// Whether the token leaves this program.
+    pub hands_out: bool,
     /// Takes lines that only a verbose caller shows; never a secret.
     pub note: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -80,6 +84,10 @@ pub struct Issued {
     pub profile: String,
     /// The API server it is for, where that is known.
     pub cluster_server: Option<String>,
+    /// It is due, and nobody renews it yet.
+    pub should_be_renewed: bool,
+    /// By which the journal knows this call.
+    pub invocation: String,
 }
 
 /// The token that `order` asks for. `calling` learns the profile's name as soon as it is known, so
@@ -93,28 +101,138 @@ pub fn token(
     conditions: &Conditions,
     calling: &mut Calling,
 ) -> Result<Issued, Error> {
-    let clock = conditions.clock;
-    let as_told = open(env.clone(), order, conditions);
-    if let Ok(desk) = &as_told {
-        calling.profile = desk.request.profile.as_ref().map(Name::to_string);
-        if conditions.wish == Wish::Usual
-            && may_hit(desk, &conditions.asker)
-            && let Some(token) = desk.fresh(clock())
-        {
-            return Ok(issued(desk, token, How::Kept));
-        }
-    }
-    // Security: from here on secrets may travel, so only the person's own environment counts.
-    let own = env.own();
-    let desk = if own.foreign().is_empty() { as_told? } else { open(own, order, conditions)? };
+    // Security: only the person's own environment counts, also for a hit: it says where the entry,
+    // its key and the journal lie.
+    let desk = open(env.own(), order, conditions)?;
     calling.profile = desk.request.profile.as_ref().map(Name::to_string);
+    let call = Call::of(&desk, conditions, env);
+    let outcome = call.given();
+    call.write_down(&outcome);
+    let given = outcome?;
+    // Whoever has the lock does it already.
+    let should_be_renewed = matches!(given.how, How::Due) && call.store().try_lock().is_some();
+    Ok(Issued {
+        token: given.token,
+        how: given.how,
+        profile: desk.request.profile_label.clone(),
+        cluster_server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
+        should_be_renewed,
+        invocation: call.invocation,
+    })
+}
+
+/// Renews a token that is due, for a caller who has it already.
+///
+/// # Errors
+/// What the fetch failed with; nobody waits to hear it.
+pub fn renew(env: &Env, order: &Order, conditions: &Conditions, invocation: String) -> Result<(), Error> {
+    let desk = open(env.own(), order, conditions)?;
+    let mut call = Call::of(&desk, conditions, env);
+    call.invocation = invocation;
+    let store = call.store();
+    if !broker::should_renew(&store, (conditions.clock)()) {
+        return Ok(());
+    }
     judge(&desk, &conditions.asker)?;
-    let caller = caller(env);
-    let conditions = &conditions.for_caller(caller.as_ref());
-    let store = Bound { desk: &desk, conditions, caller };
-    store.adopt_unbound();
-    let given = broker::token(&store, conditions.wish, clock, || fetch(&desk, conditions))?;
-    Ok(issued(&desk, given.token, given.how))
+    broker::renew(&store, conditions.clock, || call.fetch())?;
+    Ok(())
+}
+
+/// One call at its desk.
+struct Call<'a> {
+    desk: &'a Desk,
+    conditions: &'a Conditions,
+    /// The program that ran us.
+    caller: Option<Caller>,
+    invocation: String,
+}
+
+impl<'a> Call<'a> {
+    fn of(desk: &'a Desk, conditions: &'a Conditions, env: &Env) -> Self {
+        let is_client = env.get("KUBERNETES_EXEC_INFO").is_some();
+        // A renewal has no caller any more.
+        let caller = if env.is_settled() { None } else { Caller::of_this_process(is_client) };
+        Self { desk, conditions, caller, invocation: Journal::invocation((conditions.clock)()) }
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.conditions.clock)()
+    }
+
+    fn store(&self) -> Bound<'_> {
+        // Who types at a shell is no client that tries five times.
+        let caller = self.caller.clone().filter(|_| self.desk.env.get("KUBERNETES_EXEC_INFO").is_some());
+        Bound { desk: self.desk, conditions: self.conditions, caller }
+    }
+
+    /// The token, and what came before it: a look at whether it was refused.
+    fn given(&self) -> Result<Given, Error> {
+        let store = self.store();
+        let mut watch = Watch::over(self.desk, self.suspect());
+        let mut wish = self.conditions.wish;
+        if may_hit(self.desk, &self.conditions.asker)
+            && let Some(given) = broker::at_once(&store, wish, self.now())
+        {
+            // One that is due is renewed anyway, and clients that renew early ask for it.
+            let look = match given.how {
+                How::Kept => watch.look(&given.token, self.now())?,
+                _ => Look::Fine,
+            };
+            match look {
+                Look::Fine => return Ok(given),
+                Look::Replace { refused } => wish = Wish::Other { than: given.token.digest(), refused },
+            }
+        }
+        judge(self.desk, &self.conditions.asker)?;
+        let limited = self.conditions.for_caller(self.caller.as_ref());
+        let call = Call {
+            conditions: &limited,
+            caller: self.caller.clone(),
+            invocation: self.invocation.clone(),
+            ..*self
+        };
+        let store = call.store();
+        store.adopt_unbound();
+        let given = broker::token(&store, wish, limited.clock, || call.fetch())?;
+        watch.given(&given, wish, self.now())?;
+        Ok(given)
+    }
+
+    /// The program whose asking again means something: a client, and not a person's shell.
+    fn suspect(&self) -> Option<&Caller> {
+        let is_client = self.desk.env.get("KUBERNETES_EXEC_INFO").is_some();
+        let caller = self.caller.as_ref().filter(|caller| is_client || !caller.is_shell);
+        caller.filter(|_| matches!(self.conditions.asker, Asker::Client { .. }))
+    }
+
+    fn fetch(&self) -> Result<Token, Error> {
+        let Fetched { token, request_id, warnings, document: _ } = fetch(self.desk, self.conditions)?;
+        for warning in warnings {
+            (self.conditions.note)(&warning);
+        }
+        let entry = self.entry(Event::Mint).token(&token).request(request_id.as_deref());
+        self.journal().add(&entry, self.now());
+        Ok(token)
+    }
+
+    fn journal(&self) -> Journal {
+        journal_of(self.desk, self.caller.as_ref(), self.invocation.clone())
+    }
+
+    fn entry(&self, event: Event) -> Entry {
+        let server = self.desk.cluster.as_ref().map(|cluster| cluster.server.as_str());
+        Entry::new(event).profile(&self.desk.request.profile_label).cluster(server)
+    }
+
+    fn write_down(&self, outcome: &Result<Given, Error>) {
+        let entry = match outcome {
+            // What `login` and `refresh` fetch stays here.
+            Ok(_) if !self.conditions.hands_out => return,
+            Ok(given) => self.entry(Event::HandOut).token(&given.token).outcome(given.how.name()),
+            Err(error) => self.entry(Event::Refusal).error(error),
+        };
+        self.journal().add(&entry, self.now());
+    }
 }
 
 /// Whether a kept token may be handed out unjudged. One that is bound to a cluster is kept under that
@@ -131,9 +249,13 @@ fn may_hit(desk: &Desk, asker: &Asker) -> bool {
     }
 }
 
-/// The program that runs us again and again after a failure; only clients do that.
-fn caller(env: &Env) -> Option<Caller> {
-    env.get("KUBERNETES_EXEC_INFO").and_then(|_| Caller::of_this_process())
+/// The journal for what `caller` asks at this desk.
+fn journal_of(desk: &Desk, caller: Option<&Caller>, invocation: String) -> Journal {
+    let folder = match desk.request.settings.journal {
+        Journaling::On => desk.env.state_folder(),
+        Journaling::Off => None,
+    };
+    Journal::new(folder, caller, invocation)
 }
 
 fn open(env: Env, order: &Order, conditions: &Conditions) -> Result<Desk, Error> {
@@ -144,13 +266,10 @@ fn open(env: Env, order: &Order, conditions: &Conditions) -> Result<Desk, Error>
     Ok(desk)
 }
 
-fn issued(desk: &Desk, token: Token, how: How) -> Issued {
-    Issued {
-        token,
-        how,
-        profile: desk.request.profile_label.clone(),
-        cluster_server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
-    }
+/// The journal for what a person does here.
+#[must_use]
+pub fn journal_of_person(desk: &Desk, now: Timestamp) -> Journal {
+    journal_of(desk, Caller::of_this_process(false).as_ref(), Journal::invocation(now))
 }
 
 /// Whether the token may go to the cluster, and our secrets to the Vault; remembers the profile's
@@ -185,7 +304,7 @@ fn judge(desk: &Desk, asker: &Asker) -> Result<(), Error> {
 }
 
 /// Asks the source, with the runtime that only a miss starts.
-fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Token, Error> {
+fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Fetched, Error> {
     on_the_network(async {
         let source = Source::new(&desk.request.source, |_| {
             let (Some(settings), Some(key)) = (&desk.request.vault, &desk.session_key) else {
@@ -197,11 +316,7 @@ fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Token, Error> {
             server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
             certificate_authority: desk.cluster.as_ref().and_then(|cluster| cluster.authority_pem.clone()),
         };
-        let Fetched { token, warnings, document: _ } = source.mint(&asking, conditions.clock).await?;
-        for warning in warnings {
-            (conditions.note)(&warning);
-        }
-        Ok(token)
+        source.mint(&asking, conditions.clock).await
     })
 }
 
@@ -345,7 +460,8 @@ impl Bound<'_> {
 }
 
 impl Store for Bound<'_> {
-    type Lock = Guard;
+    /// Where no locks can be had, none is held.
+    type Lock = Option<Guard>;
 
     fn load(&self) -> Option<Token> {
         self.desk.tokens.load(&self.desk.key).map(|kept| kept.token)
@@ -357,12 +473,25 @@ impl Store for Bound<'_> {
         }
     }
 
-    /// Whoever has it is done within the same limit, or hangs, and is then not waited for.
-    fn lock(&self) -> Option<Guard> {
+    fn discard(&self) {
+        if let Err(error) = self.desk.tokens.discard(&self.desk.key) {
+            (self.conditions.note)(&format!("the refused token could not be removed: {error}"));
+        }
+    }
+
+    fn try_lock(&self) -> Option<Option<Guard>> {
+        match self.desk.tokens.lock(&self.desk.key, Duration::ZERO, &mut || ()) {
+            Acquired::Guard(guard) => Some(Some(guard)),
+            Acquired::Busy => None,
+            Acquired::Unsupported(_) => Some(None),
+        }
+    }
+
+    fn lock(&self) -> Option<Option<Guard>> {
         let mut waiting =
             || (self.conditions.note)("waiting for another process that fetches the same token");
         match self.desk.tokens.lock(&self.desk.key, self.conditions.timeout, &mut waiting) {
-            Acquired::Guard(guard) => Some(guard),
+            Acquired::Guard(guard) => Some(Some(guard)),
             Acquired::Busy => None,
             Acquired::Unsupported(why) => {
                 (self.conditions.note)(&format!("no lock could be taken: {why}"));

@@ -9,6 +9,7 @@ use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error};
 use crate::issue::{self, Conditions};
+use crate::journal::{Entry, Event};
 use crate::keys;
 use crate::trust;
 use crate::vault::Person;
@@ -73,6 +74,9 @@ fn one(
     let vault = issue::vault(desk, chosen, key, conditions)?;
     let session = issue::on_the_network(async { Ok(vault.login(person).await?) })?;
     forget_tokens_of(desk, key);
+    let entry = Entry::new(Event::Login).profile(&desk.request.profile_label).vault(vault.origin());
+    let entry = entry.subject(session.subject.as_deref()).outcome(chosen.auth.name());
+    issue::journal_of_person(desk, (conditions.clock)()).add(&entry, (conditions.clock)());
     let who = session.subject.as_deref().unwrap_or("somebody whom Vault does not name");
     let until = session.expires_at.map(|end| format!(" until {}", end.format("%Y-%m-%d %H:%M:%SZ")));
     Ok(format!("logged in to {} as {who}{}", vault.origin(), until.unwrap_or_default()))

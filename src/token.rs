@@ -28,6 +28,8 @@ pub struct Minted {
     pub lease: Option<Lease>,
     /// What the server had to say about it.
     pub warnings: Vec<String>,
+    /// By which the issuer's audit log knows the request.
+    pub request_id: Option<String>,
 }
 
 /// One end of a token's life.
@@ -91,6 +93,32 @@ pub struct Token {
     pub token_id: Option<String>,
     /// The lease that hangs on it.
     pub lease: Option<Lease>,
+}
+
+/// The beginning of a token's SHA-256: enough to tell tokens apart, and of no use to anybody else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 8]);
+
+impl Digest {
+    /// Reads what `Display` writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_ours = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let number = is_ours.then(|| u64::from_str_radix(text, 16).ok()).flatten()?;
+        Some(Self(number.to_be_bytes()))
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Digest({self})")
+    }
 }
 
 /// What can be done with a token now.
@@ -166,6 +194,13 @@ impl Token {
             token_id,
             lease: minted.lease,
         })
+    }
+
+    /// What it is known by where its secret must not stand.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let whole = ring::digest::digest(&ring::digest::SHA256, self.secret.expose_secret().as_bytes());
+        Digest(whole.as_ref().first_chunk().copied().unwrap_or_default())
     }
 
     /// What can be done with it at `now`.

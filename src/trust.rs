@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::cluster::{self, Cluster, ClusterFlaw, KnownCluster};
 use crate::config::{ClusterPin, NamedBy, Pem, VaultSettings};
-use crate::error::{ExitCode, Explain};
+use crate::error::{ExitCode, Explain, shell_word};
 use crate::keys;
 
 /// A cluster that the settings pin a profile to, its CA read.
@@ -196,7 +196,7 @@ impl Explain for TrustError {
         match self {
             Self::OtherCluster { context, .. } => Some(format!(
                 "{{program}} trust{{profile}} --context {}",
-                context.as_deref().unwrap_or("CONTEXT")
+                context.as_deref().map_or("CONTEXT".into(), shell_word)
             )),
             Self::TlsOff { .. } => Some(
                 "remove `insecure-skip-tls-verify` from the kubeconfig, or allow it in the profile's `cluster` pin"
@@ -212,7 +212,7 @@ impl Explain for TrustError {
             }
             Self::Cluster(_) => Some("kubectl config view --minify".into()),
             Self::UnknownVault { address, .. } => {
-                Some(format!("{{program}} login --vault-address {address}"))
+                Some(format!("{{program}} login --vault-address {}", shell_word(address)))
             }
             Self::ContextMissing => Some("{program} trust{profile} --context CONTEXT".into()),
             Self::Fingerprint { .. } | Self::NobodyToAsk { .. } => Some(

@@ -66,7 +66,7 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
     for order in &orders {
         // Without a profile or a role there is a log-in and nothing to fetch.
         if Desk::open(context.env.clone(), order).is_ok() {
-            let issued = profiles::token(order, Wish::Usual, context)?;
+            let issued = profiles::keep(order, Wish::Usual, context)?;
             output::note(&profiles::told(&issued));
         }
     }

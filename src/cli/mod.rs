@@ -9,6 +9,7 @@ mod logout;
 mod output;
 mod profiles;
 mod refresh;
+mod renew;
 mod status;
 mod token;
 mod trust;
@@ -57,6 +58,9 @@ enum Command {
     Token(token::Flags),
     /// Let a profile's tokens go to one more cluster
     Trust(trust::Flags),
+    /// Renew what a call of get-token found due; started by that call, never by a person
+    #[command(hide = true)]
+    Renew,
     /// Show the version and how it was built
     Version(version::Flags),
 }
@@ -102,13 +106,15 @@ pub(crate) struct Context {
     /// `--kubeconfig`.
     pub(crate) kubeconfig: Option<PathBuf>,
     /// `--context`.
-    pub(crate) chosen_context: Option<String>,
+    pub(crate) chosen: Option<String>,
     /// `--timeout`.
     pub(crate) timeout: Duration,
     /// How often `-v` was given.
     pub(crate) verbose: u8,
     /// The clock.
     pub(crate) clock: fn() -> Timestamp,
+    /// The words of the command line; none where one of them is no text.
+    pub(crate) arguments: Option<Vec<String>>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -124,24 +130,14 @@ pub fn run(
 ) -> u8 {
     let program = called_as(&env);
     let calling = Calling { program: program.to_owned(), profile: None };
-    let line = match parse(arguments, program) {
+    let arguments: Vec<std::ffi::OsString> = arguments.into_iter().collect();
+    let line = match parse(&arguments, program) {
         Ok(line) => line,
         Err(error) => return output::usage(&error),
     };
     let CommandLine { command, common } = line;
-    let Common { config, profile, namespace, kubeconfig, context: chosen_context, timeout, verbose } = common;
-    let mut context = Context {
-        env,
-        calling,
-        config,
-        profile,
-        namespace,
-        kubeconfig,
-        chosen_context,
-        timeout,
-        verbose,
-        clock,
-    };
+    let arguments = arguments.into_iter().map(|word| word.into_string().ok()).collect();
+    let mut context = Context::new(common, env, calling, clock, arguments);
     let ended = match command.for_persons(&context.env) {
         Err(error) => Err(Error::from(error)),
         Ok(()) => match command {
@@ -152,6 +148,7 @@ pub fn run(
             Command::Refresh(flags) => refresh::run(flags, &mut context),
             Command::Token(flags) => token::run(flags, &mut context),
             Command::Trust(flags) => trust::run(flags, &mut context),
+            Command::Renew => renew::run(clock),
             Command::Version(flags) => version::run(&flags),
         },
     };
@@ -177,6 +174,7 @@ impl Command {
             Self::Refresh(_) => "refresh",
             Self::Token(_) => "token",
             Self::Trust(_) => "trust",
+            Self::Renew => crate::renew::COMMAND,
         };
         if env.get("KUBERNETES_EXEC_INFO").is_some() { Err(ExecError::NotForClients(name)) } else { Ok(()) }
     }
@@ -188,22 +186,44 @@ fn called_as(env: &Env) -> &'static str {
     if env.filled("KUBECTL_PATH").is_some() { "kubectl vaulttoken" } else { "kubectl-vaulttoken" }
 }
 
-fn parse(
-    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+fn parse<W: Into<std::ffi::OsString> + Clone>(
+    arguments: &[W],
     program: &'static str,
 ) -> Result<CommandLine, clap::Error> {
     let mut command = CommandLine::command().name(program).bin_name(program);
-    let arguments: Vec<_> = arguments.into_iter().collect();
-    let matches = command.try_get_matches_from_mut(&arguments).map_err(|error| {
+    let matches = command.try_get_matches_from_mut(arguments.iter().cloned()).map_err(|error| {
         // Security: the message repeats what was typed, and a kubeconfig may have typed it. A line
         // break in it would write a line of its own, so the same mistake is told of printable words.
-        let printable = arguments.iter().map(|word| printable(&word.to_string_lossy()));
+        let printable = arguments.iter().map(|word| printable(&word.clone().into().to_string_lossy()));
         command.try_get_matches_from_mut(printable).err().unwrap_or(error)
     })?;
     CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 impl Context {
+    fn new(
+        common: Common,
+        env: Env,
+        calling: Calling,
+        clock: fn() -> Timestamp,
+        arguments: Option<Vec<String>>,
+    ) -> Self {
+        let Common { config, profile, namespace, kubeconfig, context: chosen, timeout, verbose } = common;
+        Self {
+            env,
+            calling,
+            config,
+            profile,
+            namespace,
+            kubeconfig,
+            chosen,
+            timeout,
+            verbose,
+            clock,
+            arguments,
+        }
+    }
+
     /// The conditions of a call in a person's name.
     fn conditions(&self) -> Conditions {
         let verbose = self.verbose > 0;
@@ -212,6 +232,7 @@ impl Context {
             timeout: self.timeout,
             wish: Wish::Usual,
             asker: Asker::Person,
+            hands_out: true,
             note: Arc::new(move |line: &str| {
                 if verbose {
                     output::note(line);

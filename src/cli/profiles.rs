@@ -25,7 +25,7 @@ pub(super) fn chosen(names: Vec<String>, all: bool, context: &Context) -> Result
 pub(super) fn one(name: Option<String>, context: &Context) -> Result<Order, Error> {
     let kubeconfig = context.kubeconfig();
     let (mut profile, mut cluster, mut extension) = (name.or_else(|| context.profile.clone()), None, None);
-    if let Some(wanted) = &context.chosen_context {
+    if let Some(wanted) = &context.chosen {
         // A context that was asked for by name must be there.
         let view = kubeconfig?.context(Some(wanted))?;
         profile = profile.or_else(|| profile_of(&view));
@@ -52,10 +52,20 @@ fn knows(settings: &Settings, profile: &str) -> bool {
     settings.profiles.keys().any(|name| name.as_str() == profile)
 }
 
-/// The token for one order, in a person's name.
+/// The token for one order, in a person's name, to be handed out.
 pub(super) fn token(order: &Order, wish: Wish, context: &mut Context) -> Result<Issued, Error> {
     let conditions = Conditions { wish, ..context.conditions() };
-    let issued = issue::token(&context.env, order, &conditions, &mut context.calling)?;
+    issue_by(order, &conditions, context)
+}
+
+/// The same to be kept here.
+pub(super) fn keep(order: &Order, wish: Wish, context: &mut Context) -> Result<Issued, Error> {
+    let conditions = Conditions { wish, hands_out: false, ..context.conditions() };
+    issue_by(order, &conditions, context)
+}
+
+fn issue_by(order: &Order, conditions: &Conditions, context: &mut Context) -> Result<Issued, Error> {
+    let issued = issue::token(&context.env, order, conditions, &mut context.calling)?;
     if let How::Stale(failure) = &issued.how {
         output::note(&format!("warning: an older token is used, for fetching a new one failed: {failure}"));
     }

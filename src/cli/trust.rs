@@ -26,7 +26,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
-    if context.chosen_context.is_none() {
+    if context.chosen.is_none() {
         context.calling.profile = flags.profile.or_else(|| context.profile.clone());
         return Err(TrustError::ContextMissing.into());
     }

@@ -143,7 +143,5 @@ impl Explain for SettingsError {
 
 /// A path as a shell takes it.
 fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    crate::error::shell_word(&path.display().to_string()).into_owned()
 }

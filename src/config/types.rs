@@ -11,6 +11,8 @@ use super::Name;
 pub struct Settings {
     /// How secrets are kept.
     pub store: Store,
+    /// `journal`: whether what is handed out is written down.
+    pub journal: Journaling,
     /// Vaults by name.
     pub vaults: BTreeMap<Name, VaultSettings>,
     /// OpenID providers by name.
@@ -33,6 +35,16 @@ pub enum Store {
     Plain,
     /// Nothing is kept.
     None,
+}
+
+/// `journal`: whether what is handed out is written down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Journaling {
+    /// It is.
+    #[default]
+    On,
+    /// It is not.
+    Off,
 }
 
 /// Who named a place to which secrets may go.

@@ -14,7 +14,6 @@ pub mod vault_kv;
 #[cfg(test)]
 pub(crate) mod script;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -24,7 +23,7 @@ pub use cluster::{Asking, Comparison, DocumentCluster};
 pub use error::SourceError;
 
 use crate::config::{self, Name, SourceSettings};
-use crate::error::Error;
+use crate::error::{Error, shell_word};
 use crate::token::{Flaw, Lease, Minted, Timestamp, Token};
 use crate::vault::{Revocation, Vault};
 
@@ -45,6 +44,8 @@ pub struct Fetched {
     pub token: Token,
     /// What the server, or we, have to say about it; for a verbose caller.
     pub warnings: Vec<String>,
+    /// By which the issuer's audit log knows the request.
+    pub request_id: Option<String>,
     /// The cluster that a token document names.
     pub document: Option<DocumentCluster>,
 }
@@ -131,12 +132,13 @@ fn fetched(
     now: Timestamp,
 ) -> Result<Fetched, SourceError> {
     let warnings = std::mem::take(&mut minted.warnings);
+    let request_id = minted.request_id.take();
     let token = Token::new(minted, now).map_err(|flaw| SourceError::UnusableToken {
         vault: vault.to_owned(),
         path: path.to_owned(),
         flaw,
     })?;
-    Ok(Fetched { token, warnings, document })
+    Ok(Fetched { token, warnings, request_id, document })
 }
 
 /// `start` and so many seconds; the end of time where there is none.
@@ -146,18 +148,6 @@ fn after(start: Timestamp, seconds: u64) -> Timestamp {
         .and_then(TimeDelta::try_seconds)
         .and_then(|lifetime| start.checked_add_signed(lifetime))
         .unwrap_or(Timestamp::MAX_UTC)
-}
-
-/// A word of a command that a hint offers for pasting.
-///
-/// Security: names may be a kubeconfig's; none may end the word and begin a command.
-fn shell_word(text: &str) -> Cow<'_, str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@".contains(&byte);
-    if !text.is_empty() && text.bytes().all(is_plain) {
-        Cow::Borrowed(text)
-    } else {
-        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
-    }
 }
 
 /// The server's messages as one line.

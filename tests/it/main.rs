@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
@@ -21,13 +22,16 @@ mod cases;
 mod commands;
 mod documents;
 mod engine;
+mod heal;
 mod home;
+mod journal;
 mod krew;
 mod kubectl;
 mod lifetimes;
 mod methods;
 mod notices;
 mod refusals;
+mod renew;
 mod rig_works;
 mod secrets;
 mod sources;

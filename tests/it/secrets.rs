@@ -194,7 +194,8 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() && name != "tests" {
             files.extend(rust_files(&path));
-        } else if name.ends_with(".rs") && !["tests.rs", "script.rs", "scripted.rs"].contains(&name.as_str())
+        } else if path.extension().is_some_and(|ending| ending == "rs")
+            && !["tests.rs", "script.rs", "scripted.rs"].contains(&name.as_str())
         {
             files.push(path);
         }

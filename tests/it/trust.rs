@@ -262,11 +262,15 @@ fn a_second_cluster_is_refused_until_a_person_accepts_its_fingerprint() {
     let config = kubeconfig(&scene.home, &cluster, &json!({}));
     let ask = || scene.home.kubectl(&config, &["get", "namespaces"]);
     let run = ask();
-    refused(&run, 7, "kubectl-vaulttoken trust prod --context lead me there");
+    refused(&run, 7, "try: kubectl-vaulttoken trust prod --context 'lead me there'");
+    let hint = run.stderr.lines().find_map(|line| line.strip_prefix("  try: ")).unwrap().to_owned();
 
     scene.home.set("KUBECONFIG", &config.display().to_string());
-    let trust =
-        |more: &[&str]| scene.home.run(&[&["trust", "prod", "--context", "lead me there"], more].concat());
+    // The command of the hint, as a person pastes it.
+    let trust = |more: &[&str]| {
+        let line = [&[hint.as_str()], more].concat().join(" ");
+        scene.home.run_program("/bin/sh", &["-c", &line])
+    };
     let told = trust(&[]).failed(7).to_owned();
     assert!(told.contains("there is nobody to ask"), "{told}");
     let fingerprint = told.split("SHA-256 ").nth(1).unwrap().lines().next().unwrap().to_owned();
@@ -363,6 +367,25 @@ fn evil_files(scene: &Scene, evil: &Evil) -> PathBuf {
     fs::set_permissions(&helper, PermissionsExt::from_mode(0o700)).unwrap();
     scene.home.write("evil/.vault", &format!("token_helper = \"{}\"\n", helper.display()));
     folder
+}
+
+#[test]
+fn a_bus_that_the_kubeconfig_names_starts_no_program() {
+    let scene = Scene::with_profile(&json!({}));
+    let ran = scene.home.path("ran");
+    // A kind of D-Bus address that starts a program and speaks to it.
+    let address = format!("unixexec:path=/bin/touch,argv1={}", ran.display());
+    let runtime = scene.home.path("").display().to_string();
+    // The first call is the one that looks for a keyring.
+    for environment in [
+        json!([{"name": "DBUS_SESSION_BUS_ADDRESS", "value": address}]),
+        json!([{"name": "DBUS_SESSION_BUS_ADDRESS", "value": address}, {"name": "XDG_RUNTIME_DIR", "value": runtime}]),
+        json!([{"name": "DBUS_SESSION_BUS_ADDRESS", "value": address},
+            {"name": "VAULTTOKEN_KEYRING_SERVICE", "value": unique("another")}]),
+    ] {
+        scene.kubectl(&scene.honest(), &json!({"env": environment})).succeeded();
+        assert!(!ran.exists(), "{environment}");
+    }
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub use portable::Folder;
 /// The largest file that is read or written; tokens are a few kilobytes.
 pub const LARGEST: usize = 1024 * 1024;
 
+/// The largest file that is added to; whoever adds sees to it that it stays far smaller.
+const LARGEST_LOG: usize = 16 * LARGEST;
+
 /// Endings of files that a writer left behind when it died.
 const TEMPORARY: &str = ".tmp";
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-use super::{FolderError, LARGEST, TEMPORARY, temporary_name, too_large};
+use super::{FolderError, LARGEST, LARGEST_LOG, TEMPORARY, temporary_name, too_large};
 use crate::token::Timestamp;
 
 const GROUP_AND_OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
@@ -74,7 +74,7 @@ impl Folder {
         // Without NONBLOCK the open of a FIFO would wait for a writer for ever.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut file = File::from(fs::openat(&self.descriptor, name, flags, Mode::empty()).ok()?);
-        let size = size_of_ours(&fs::fstat(&file).ok()?)?;
+        let size = size_of_ours(&fs::fstat(&file).ok()?, LARGEST)?;
         let mut content = Zeroizing::new(vec![0; size]);
         file.read_exact(&mut content).ok()?;
         Some(content)
@@ -157,8 +157,36 @@ impl Folder {
         Ok(file)
     }
 
+    /// Opens a file to read it and to add to its end, and creates it if need be. Returns its size too.
+    pub fn open_to_append(&self, name: &str) -> io::Result<(File, usize)> {
+        self.open_log(name, OFlags::CREATE)
+    }
+
+    /// The same for a file that must be there; `None` where it is not.
+    #[must_use]
+    pub fn open_existing(&self, name: &str) -> Option<(File, usize)> {
+        self.open_log(name, OFlags::empty()).ok()
+    }
+
+    fn open_log(&self, name: &str, create: OFlags) -> io::Result<(File, usize)> {
+        let flags = OFlags::RDWR | OFlags::APPEND | create | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Without NONBLOCK the open of a FIFO would wait.
+        let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(fs::openat(&self.descriptor, name, flags, Mode::RUSR | Mode::WUSR)?);
+        let status = fs::fstat(&file)?;
+        // Security: a file that others can write, or that has a second name, is not ours.
+        let size = size_of_ours(&status, LARGEST_LOG)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not a file of ours alone"))?;
+        Ok((file, size))
+    }
+
+    /// Gives a file another name, in the place of whatever has it.
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(fs::renameat(&self.descriptor, from, &self.descriptor, to)?)
+    }
+
     /// Whether this name still stands for this open file.
-    pub(in crate::cache) fn is_still(&self, name: &str, file: &File) -> bool {
+    pub fn is_still(&self, name: &str, file: &File) -> bool {
         let there = fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW);
         let ours = fs::fstat(file);
         matches!((there, ours), (Ok(there), Ok(ours)) if there.st_ino == ours.st_ino && there.st_dev == ours.st_dev)
@@ -206,13 +234,13 @@ fn changed_at(status: &Stat) -> Option<Timestamp> {
 ///
 /// Security: a hard link could make a file of ours from elsewhere look like an entry. No name at all
 /// is fine: the file was replaced between our opening it and looking at it, and is still whole.
-fn size_of_ours(status: &Stat) -> Option<usize> {
+fn size_of_ours(status: &Stat, largest: usize) -> Option<usize> {
     let size = usize::try_from(status.st_size).ok()?;
     let is_ours = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
         && status.st_uid == geteuid().as_raw()
         && !Mode::from_raw_mode(status.st_mode).intersects(GROUP_AND_OTHERS)
         && status.st_nlink <= 1
-        && size <= LARGEST;
+        && size <= largest;
     is_ours.then_some(size)
 }
 
@@ -321,10 +349,7 @@ mod tests {
     fn other_messages_name_the_folder_and_the_reason() {
         let path = PathBuf::from("/some/folder");
         let open = FolderError::Open { path: path.clone(), mode: "0777".into() };
-        assert_eq!(
-            open.to_string(),
-            "`/some/folder` can be written by other users (mode 0777)"
-        );
+        assert_eq!(open.to_string(), "`/some/folder` can be written by other users (mode 0777)");
         let source = io::Error::other("no space left on device");
         let refused = FolderError::Refused { path, source };
         assert_eq!(refused.to_string(), "`/some/folder` cannot be used: no space left on device");
@@ -382,9 +407,9 @@ mod tests {
         let (_outer, folder) = folder();
         folder.replace("entry", b"content", false).unwrap();
         let mut status = fs::statat(&folder.descriptor, "entry", AtFlags::empty()).unwrap();
-        assert_eq!(size_of_ours(&status), Some(7));
+        assert_eq!(size_of_ours(&status, LARGEST), Some(7));
         status.st_uid = status.st_uid.wrapping_add(1);
-        assert_eq!(size_of_ours(&status), None);
+        assert_eq!(size_of_ours(&status, LARGEST), None);
         if geteuid().is_root() {
             std::os::unix::fs::chown(folder.path().join("entry"), Some(65_534), None).unwrap();
             assert_eq!(read(&folder, "entry"), None);
@@ -398,9 +423,9 @@ mod tests {
         let open = File::open(folder.path().join("entry")).unwrap();
         folder.replace("entry", b"new content", false).unwrap();
         let mut status = fs::fstat(&open).unwrap();
-        assert_eq!((status.st_nlink, size_of_ours(&status)), (0, Some(7)));
+        assert_eq!((status.st_nlink, size_of_ours(&status, LARGEST)), (0, Some(7)));
         status.st_nlink = 2;
-        assert_eq!(size_of_ours(&status), None);
+        assert_eq!(size_of_ours(&status, LARGEST), None);
     }
 
     #[test]

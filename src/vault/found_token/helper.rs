@@ -90,6 +90,10 @@ impl Helper {
             command.args(["-c", &line]);
             command
         };
+        if env.is_settled() {
+            // A renewal beside a caller has next to nothing in its own environment.
+            command.env_clear().envs(env.variables());
+        }
         // Security: what only a kubeconfig set is set back to what the person has.
         for variable in env.foreign() {
             match env.get(variable) {
