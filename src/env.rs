@@ -116,10 +116,22 @@ impl Env {
         if self.settled {
             return self.clone();
         }
-        let Some(parent) = self.get("KUBERNETES_EXEC_INFO").and_then(|_| parent_environment()) else {
-            return self.clone();
-        };
-        self.without_foreign(&parent)
+        self.of_parent().map_or_else(|| self.clone(), |parent| self.without_foreign(&parent))
+    }
+
+    /// All variables for a program that we run: the parent's where a client ran us and the parent can
+    /// be seen, else ours.
+    ///
+    /// Security: `PATH`, `BASH_ENV` or `LD_PRELOAD` of a kubeconfig would make a person's program run
+    /// another one, and no list of such names is complete; so nothing that was added counts.
+    #[must_use]
+    pub fn for_child(&self) -> BTreeMap<String, String> {
+        self.of_parent().unwrap_or_else(|| self.variables.clone())
+    }
+
+    /// The parent's variables, where a client ran us.
+    fn of_parent(&self) -> Option<BTreeMap<String, String>> {
+        self.get("KUBERNETES_EXEC_INFO").and_then(|_| parent_environment())
     }
 
     fn without_foreign(&self, parent: &BTreeMap<String, String>) -> Self {
@@ -243,6 +255,17 @@ mod tests {
             own.foreign(),
             ["BAO_SKIP_VERIFY", "HOME", "HTTPS_PROXY", "VAULT_ADDR", "VAULT_NAMESPACE"]
         );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_child_of_ours_has_nothing_that_a_client_added() {
+        let alone = Env::of(map(&[("BASH_ENV", "mine")]));
+        assert_eq!(alone.for_child(), map(&[("BASH_ENV", "mine")]));
+        let run = Env::of(map(&[("BASH_ENV", "evil"), ("KUBERNETES_EXEC_INFO", "{}")]));
+        // The parent of this process is whoever runs the tests.
+        assert_eq!(run.for_child(), parent_environment().unwrap());
+        assert_ne!(run.for_child().get("BASH_ENV").map(String::as_str), Some("evil"));
     }
 
     #[test]

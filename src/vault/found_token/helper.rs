@@ -94,14 +94,10 @@ impl Helper {
             // A renewal beside a caller has next to nothing in its own environment.
             command.env_clear().envs(env.variables());
         }
-        // Security: what only a kubeconfig set is set back to what the person has.
-        for variable in env.foreign() {
-            match env.get(variable) {
-                Some(value) => command.env(variable, value),
-                None => command.env_remove(variable),
-            };
-        }
         command
+            // Security: ours is what a kubeconfig made of it.
+            .env_clear()
+            .envs(env.for_child())
             .env("VAULT_ADDR", address)
             .env("BAO_ADDR", address)
             .env_remove("VAULT_TOKEN")
