@@ -49,6 +49,8 @@ pub struct Env {
     foreign: Vec<String>,
     /// It was told apart already: there is no parent to compare with.
     settled: bool,
+    /// What a program that we run is given, where it was told apart already.
+    for_child: Option<BTreeMap<String, String>>,
 }
 
 impl Env {
@@ -59,20 +61,24 @@ impl Env {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { variables, foreign: Vec::new(), settled: false }
+        Self { variables, ..Self::default() }
     }
 
     /// An environment made by hand, for tests and for the controller.
     #[must_use]
     pub fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { variables: variables.into_iter().collect(), foreign: Vec::new(), settled: false }
+        Self { variables: variables.into_iter().collect(), ..Self::default() }
     }
 
     /// The person's own environment as the process that started us found it with [`Self::own`]:
     /// what a kubeconfig added is not in it, and our parent is nobody to compare it with.
     #[must_use]
-    pub fn settled(variables: BTreeMap<String, String>, foreign: Vec<String>) -> Self {
-        Self { variables, foreign, settled: true }
+    pub fn settled(
+        variables: BTreeMap<String, String>,
+        foreign: Vec<String>,
+        for_child: BTreeMap<String, String>,
+    ) -> Self {
+        Self { variables, foreign, settled: true, for_child: Some(for_child) }
     }
 
     /// Whether it came from the process that started us and not from our own.
@@ -126,7 +132,8 @@ impl Env {
     /// another one, and no list of such names is complete; so nothing that was added counts.
     #[must_use]
     pub fn for_child(&self) -> BTreeMap<String, String> {
-        self.of_parent().unwrap_or_else(|| self.variables.clone())
+        let settled = self.for_child.clone();
+        settled.or_else(|| self.of_parent()).unwrap_or_else(|| self.variables.clone())
     }
 
     /// The parent's variables, where a client ran us.
@@ -265,7 +272,10 @@ mod tests {
         let run = Env::of(map(&[("BASH_ENV", "evil"), ("KUBERNETES_EXEC_INFO", "{}")]));
         // The parent of this process is whoever runs the tests.
         assert_eq!(run.for_child(), parent_environment().unwrap());
+        assert_eq!(run.own().for_child(), parent_environment().unwrap());
         assert_ne!(run.for_child().get("BASH_ENV").map(String::as_str), Some("evil"));
+        let settled = Env::settled(run.variables.clone(), Vec::new(), map(&[("BASH_ENV", "mine")]));
+        assert_eq!(settled.own().for_child(), map(&[("BASH_ENV", "mine")]));
     }
 
     #[test]
