@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::config::ClusterView;
 use crate::exec::ClusterInfo;
+use crate::foreign_file;
 
 /// SHA-256 of one CA certificate, as lower-case hex.
 pub type Fingerprint = String;
@@ -157,18 +158,15 @@ pub fn normalised(server: &str) -> Result<String, ClusterFlaw> {
 }
 
 /// The largest CA bundle that is read: the environment takes no more than 128 KiB anyway.
-const LARGEST_AUTHORITY: u64 = 1024 * 1024;
+const LARGEST_AUTHORITY: usize = 1024 * 1024;
 
 /// Reads a file of PEM certificates.
 ///
 /// # Errors
 /// [`ClusterFlaw::Authority`] where it cannot be read.
 pub(crate) fn read_authority(path: &Path) -> Result<Vec<u8>, ClusterFlaw> {
-    use std::io::Read as _;
-    let mut pem = Vec::new();
-    let file = std::fs::File::open(path).map_err(|_| ClusterFlaw::Authority)?;
-    file.take(LARGEST_AUTHORITY).read_to_end(&mut pem).map_err(|_| ClusterFlaw::Authority)?;
-    Ok(pem)
+    let pem = foreign_file::read(path, LARGEST_AUTHORITY).map_err(|_| ClusterFlaw::Authority)?;
+    Ok(pem.to_vec())
 }
 
 /// The fingerprints of all certificates in a PEM text.
