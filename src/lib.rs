@@ -25,6 +25,7 @@ pub mod desk;
 pub mod env;
 pub mod error;
 pub mod exec;
+mod foreign_file;
 pub mod heal;
 pub mod http;
 pub mod identity;

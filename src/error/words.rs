@@ -66,6 +66,8 @@ fn of_trust() {
         TrustError::NoClusterInfo,
         TrustError::Cluster(ClusterFlaw::Server(evil("no address"))),
         TrustError::Cluster(ClusterFlaw::Authority),
+        TrustError::Cluster(ClusterFlaw::AuthorityFile("it is not a file".into())),
+        TrustError::Cluster(ClusterFlaw::AuthorityMixed),
         TrustError::Pin { server: server(), flaw: ClusterFlaw::Authority },
         TrustError::UnknownVault { address: server(), foreign: Vec::new() },
         TrustError::UnknownVault { address: "https://evil.example/;id".into(), foreign: Vec::new() },

@@ -122,6 +122,31 @@ fn a_token_helper_is_told_no_secret_and_no_argument_holds_one() {
 }
 
 #[test]
+fn a_token_helper_has_the_environment_of_whoever_ran_the_client() {
+    let authority = Authority::new("corp");
+    let vault = hanging_vault(&authority);
+    let home = Home::new();
+    settings(&home, &vault, &authority);
+    let script = "#!/bin/bash\nenv > seen-environment\nexit 3\n";
+    let helper = home.write("helper", script);
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o700)).unwrap();
+    home.write(".vault", &format!("token_helper = \"{}\"\n", helper.display()));
+    home.write("evil/bash-env", "touch evil-ran\n");
+    home.set("MINE", "of-the-person");
+
+    // As a client does: what the kubeconfig adds is with us, and not with our parent.
+    let added = "BASH_ENV=evil/bash-env ENV=evil/bash-env PATH=evil EVIL=1 KUBERNETES_EXEC_INFO={}";
+    let run = home.script(&format!("env {added} {PLUGIN} get-token --profile=prod || exit $?"), "");
+    assert!(run.failed(2).contains("the token helper"), "{run:?}");
+
+    assert!(!home.path("evil-ran").exists(), "a kubeconfig names no program to run");
+    let environment = fs::read_to_string(home.path("seen-environment")).unwrap();
+    assert!(environment.contains("MINE=of-the-person"), "{environment}");
+    assert!(environment.contains(&format!("VAULT_ADDR={}", vault.address)), "{environment}");
+    assert!(!environment.to_lowercase().contains("evil"), "{environment}");
+}
+
+#[test]
 fn standard_output_that_takes_nothing_is_a_fault_and_the_token_goes_nowhere_else() {
     let authority = Authority::new("corp");
     let vault = Double::https(&authority, &[], |_| {

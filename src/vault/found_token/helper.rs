@@ -72,7 +72,7 @@ impl Helper {
             let complaint = complaint.recv_timeout(Duration::from_millis(100)).unwrap_or_default();
             return Err(failed(printable(&format!("{status} {}", String::from_utf8_lossy(&complaint)))));
         }
-        if token.len() as u64 > LARGEST_FILE {
+        if token.len() > LARGEST_FILE {
             return Err(failed("it printed more than 64 KiB".into()));
         }
         let text = std::str::from_utf8(&token).map_err(|_| failed("it printed no text".into()))?;
@@ -94,14 +94,10 @@ impl Helper {
             // A renewal beside a caller has next to nothing in its own environment.
             command.env_clear().envs(env.variables());
         }
-        // Security: what only a kubeconfig set is set back to what the person has.
-        for variable in env.foreign() {
-            match env.get(variable) {
-                Some(value) => command.env(variable, value),
-                None => command.env_remove(variable),
-            };
-        }
         command
+            // Security: ours is what a kubeconfig made of it.
+            .env_clear()
+            .envs(env.for_child())
             .env("VAULT_ADDR", address)
             .env("BAO_ADDR", address)
             .env_remove("VAULT_TOKEN")
@@ -119,12 +115,12 @@ impl Helper {
 }
 
 /// Reads at most a byte more than `most` in a thread, and drains the rest.
-fn collect(pipe: Option<impl Read + Send + 'static>, most: u64) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
+fn collect(pipe: Option<impl Read + Send + 'static>, most: usize) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let Some(mut pipe) = pipe else { return };
         let mut bytes = Zeroizing::new(Vec::with_capacity(4 * 1024));
-        let _ = pipe.by_ref().take(most + 1).read_to_end(&mut bytes);
+        let _ = pipe.by_ref().take(most as u64 + 1).read_to_end(&mut bytes);
         let _ = sender.send(bytes);
         let _ = std::io::copy(&mut pipe, &mut std::io::sink());
     });

@@ -94,6 +94,17 @@ fn a_file_that_is_too_large_is_named() {
 
 #[cfg(unix)]
 #[test]
+fn a_pipe_that_nobody_fills_is_not_waited_for() {
+    let home = Home::new();
+    assert!(std::process::Command::new("mkfifo").arg(home.path(".vault-token")).status().unwrap().success());
+    assert_eq!(
+        failure(&home, &home.env(&[]), soon()),
+        "`HOME/.vault-token` cannot be used: it is not a file"
+    );
+}
+
+#[cfg(unix)]
+#[test]
 fn a_helper_beats_the_file_and_is_told_the_address() {
     let home = Home::new();
     home.write(".vault-token", "s.file");
