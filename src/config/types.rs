@@ -47,6 +47,20 @@ pub enum Journaling {
     Off,
 }
 
+impl Store {
+    /// The stricter of two: what keeps less, and that only sealed.
+    #[must_use]
+    pub fn stricter(self, other: Self) -> Self {
+        let strictness = |store| match store {
+            Self::Plain => 0,
+            Self::Auto => 1,
+            Self::Sealed => 2,
+            Self::None => 3,
+        };
+        if strictness(other) > strictness(self) { other } else { self }
+    }
+}
+
 /// Who named a place to which secrets may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamedBy {

@@ -146,6 +146,10 @@ fn every_error_says_what_why_and_what_mends_it() {
             "2 this version cannot log in to `https://vault:8200` with `oidc`\n  choose another method in `auth` of this vault",
         ),
         (
+            VaultError::Unanswered { vault: vault() },
+            "5 the log-in to `https://vault:8200` was given up: nobody answered in time\n  try again, or allow more time with `--login-timeout`",
+        ),
+        (
             VaultError::GivenUp { vault: vault() },
             "130 the log-in to `https://vault:8200` was given up\n  {program} login{profile}",
         ),
