@@ -355,7 +355,7 @@ pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result
         .enable_all()
         .build()
         .map_err(|error| Error::Fault(format!("no runtime: {error}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let mut interrupted = std::pin::pin!(interrupted());
         let outcome = tokio::select! {
             // First, so that the handlers are there before the work asks a person: a prompt that a
@@ -373,7 +373,10 @@ pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result
             }
         }
         outcome
-    })
+    });
+    // A name that is looked up or a lock that is waited for in a thread must not hold us.
+    runtime.shutdown_background();
+    outcome
 }
 
 #[cfg(unix)]
@@ -548,5 +551,23 @@ impl Store for Bound<'_> {
         if let Err(error) = self.desk.tokens.store_failure(&self.desk.key, failure, caller, now) {
             (self.conditions.note)(&format!("the failure could not be remembered: {error}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_hangs_does_not_hold_whoever_is_done() {
+        let (begun, has_begun) = mpsc::channel();
+        let (_end, ends) = mpsc::channel::<()>();
+        let outcome = on_the_network(async move {
+            tokio::task::spawn_blocking(move || (begun.send(()), ends.recv()));
+            has_begun.recv().map_err(|_| Error::Fault("no thread".into()))
+        });
+        assert!(outcome.is_ok());
     }
 }
