@@ -7,8 +7,10 @@ use crate::cache::{CacheKey, Kept, Sessions};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode};
+use crate::fetch;
 use crate::issue::{self, Conditions};
 use crate::journal::{Entry, Event};
+use crate::network::on_the_network;
 use crate::token::{Timestamp, Token};
 use crate::vault::session::SessionStore as _;
 use crate::vault::{Revocation, Vault};
@@ -83,8 +85,8 @@ pub fn one(
     let (session, leases, failure) = match (&desk.request.vault, &desk.session_key) {
         (None, _) | (_, None) => (SessionEnd::None, Vec::new(), None),
         (Some(settings), Some(key)) => {
-            let outcome = issue::on_the_network(async {
-                let vault = issue::vault(&desk, settings, key, conditions)?;
+            let outcome = on_the_network(async {
+                let vault = fetch::vault(&desk, settings, key, conditions)?;
                 Ok(revoke(&vault, &kept).await)
             });
             // Whatever became of it on the server: who logs out leaves none here.
