@@ -129,14 +129,15 @@ impl Explain for VaultError {
             | Self::NamespaceUnknown { .. }
             | Self::WrappingSpent { .. }
             | Self::WrappingForeign { .. } => ExitCode::Refused,
-            Self::Sealed { .. } | Self::Busy { .. } | Self::Unavailable { .. } => ExitCode::Unreachable,
+            Self::Sealed { .. } | Self::Busy { .. } | Self::Unavailable { .. } | Self::Unanswered { .. } => {
+                ExitCode::Unreachable
+            }
             Self::Http(error) => error.exit_code(),
             Self::Identity(error) => error.exit_code(),
             Self::Unusable { .. } => ExitCode::Unusable,
             Self::Redirect { .. } | Self::Cleartext { .. } => ExitCode::Withheld,
             Self::Path { .. } | Self::Settings { .. } | Self::Unsupported { .. } => ExitCode::Usage,
             Self::GivenUp { .. } => ExitCode::Interrupted,
-            Self::Unanswered { .. } => ExitCode::Unreachable,
         }
     }
 

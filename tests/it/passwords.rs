@@ -95,7 +95,7 @@ fn a_person_who_does_not_answer_is_not_waited_for_for_ever() {
     let engine = engine::shared();
     for (username, prompt) in [(true, "password of alice for "), (false, "user name for ")] {
         let (home, mount) = home_with_password(&engine, "correct horse", username);
-        let mut terminal = home.at_terminal(&["login", "--login-timeout=1s"]);
+        let terminal = home.at_terminal(&["login", "--login-timeout=1s"]);
         terminal.wait_for(prompt);
         let ended = terminal.end();
         home.showed(&ended.shown);
