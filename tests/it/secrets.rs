@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::home::{Home, PLUGIN};
@@ -144,6 +145,37 @@ fn a_token_helper_has_the_environment_of_whoever_ran_the_client() {
     assert!(environment.contains("MINE=of-the-person"), "{environment}");
     assert!(environment.contains(&format!("VAULT_ADDR={}", vault.address)), "{environment}");
     assert!(!environment.to_lowercase().contains("evil"), "{environment}");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_token_helper_and_the_helper() {
+    let authority = Authority::new("corp");
+    let vault = hanging_vault(&authority);
+    let home = Home::new();
+    settings(&home, &vault, &authority);
+    let helper = home.write("helper", "#!/bin/sh\necho $$ > running\nexec sleep 600\n");
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o700)).unwrap();
+    home.write(".vault", &format!("token_helper = \"{}\"\n", helper.display()));
+
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let _ = fs::remove_file(home.path("running"));
+        let mut command = std::process::Command::new(PLUGIN);
+        home.prepare(&mut command);
+        command.args(["get-token", "--profile=prod", "--timeout=10m"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let helper = poll("the helper", Duration::from_secs(30), || {
+            fs::read_to_string(home.path("running")).ok()?.trim().parse::<i32>().ok()
+        });
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let run = home.finished(&child.wait_with_output().unwrap());
+        assert_eq!(run.failed(code), "error: profile `prod`: interrupted\n", "{run:?}");
+        // Nobody may have waited for it: then it is a name and no program any more.
+        poll("the helper's end", Duration::from_secs(30), || {
+            let line = fs::read(format!("/proc/{helper}/cmdline")).unwrap_or_default();
+            line.is_empty().then_some(())
+        });
+    }
 }
 
 #[test]

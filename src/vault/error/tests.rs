@@ -146,6 +146,10 @@ fn every_error_says_what_why_and_what_mends_it() {
             "2 this version cannot log in to `https://vault:8200` with `oidc`\n  choose another method in `auth` of this vault",
         ),
         (
+            VaultError::HelperLate { helper: "/opt/helper".into() },
+            "5 the token helper `/opt/helper` did not answer in time\n  it was ended when the time was over\n  run it by hand with the word `get`, or set `VAULT_TOKEN`",
+        ),
+        (
             VaultError::GivenUp { vault: vault() },
             "130 the log-in to `https://vault:8200` was given up\n  {program} login{profile}",
         ),
