@@ -204,6 +204,23 @@ fn standard_output_that_takes_nothing_is_a_fault_and_the_token_goes_nowhere_else
     );
 }
 
+#[test]
+fn a_closed_pipe_is_an_exit_code_and_no_panic() {
+    let home = Home::new();
+    // Of a panic there would be 101, or a word on standard error.
+    for (script, code) in [
+        ("{} --help > /dev/full", 1),
+        ("{} version 2> /dev/full", 0),
+        ("{} --nonsense 2> /dev/full", 2),
+        ("{} get-token -p unknown 2> /dev/full", 2),
+        ("{} get-token -p unknown 2>&-", 2),
+    ] {
+        let run = home.run_program("/bin/sh", &["-c", &script.replace("{}", PLUGIN)]);
+        assert_eq!(run.code, code, "{script}: {run:?}");
+        assert!(!run.stderr.contains("panicked"), "{script}: {run:?}");
+    }
+}
+
 /// Each place that opens a secret, how often, and what for. Whoever adds one says why here.
 const OPENED: &[(&str, usize, &str)] = &[
     ("cache/entry.rs", 1, "writes an entry, whose bytes are sealed"),
