@@ -130,12 +130,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let line = match parse(&arguments, program) {
         Ok(line) => line,
-        Err(error) => return output::usage(&error),
+        Err(error) => return ended(output::usage(&error), &calling),
     };
     let CommandLine { command, common } = line;
     let arguments = arguments.into_iter().map(|word| word.into_string().ok()).collect();
     let mut context = Context::new(common, env, calling, clock, arguments);
-    let ended = match command.for_persons(&context.env) {
+    let outcome = match command.for_persons(&context.env) {
         Err(error) => Err(Error::from(error)),
         Ok(()) => match command {
             Command::GetToken(flags) => get_token::run(flags, &mut context),
@@ -149,13 +149,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
             Command::Version(flags) => version::run(&flags),
         },
     };
-    match ended {
-        Ok(code) => code as u8,
-        Err(error) => {
-            output::error_text(&error.report(&context.calling));
-            error.exit_code() as u8
-        }
-    }
+    ended(outcome, &context.calling)
+}
+
+/// The exit code of an outcome, whose error is told.
+fn ended(outcome: Result<ExitCode, Error>, calling: &Calling) -> u8 {
+    outcome.unwrap_or_else(|error| {
+        output::error_text(&error.report(calling));
+        error.exit_code()
+    }) as u8
 }
 
 impl Command {

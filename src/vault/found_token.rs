@@ -16,6 +16,8 @@ use crate::env::Env;
 use crate::foreign_file;
 use helper::Helper;
 
+pub(super) use helper::HINT as HELPER_HINT;
+
 /// Larger than any token, and than any configuration of the command.
 const LARGEST_FILE: usize = 64 * 1024;
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::home::{Home, PLUGIN};
@@ -147,6 +148,37 @@ fn a_token_helper_has_the_environment_of_whoever_ran_the_client() {
 }
 
 #[test]
+fn a_signal_ends_the_wait_for_a_token_helper_and_the_helper() {
+    let authority = Authority::new("corp");
+    let vault = hanging_vault(&authority);
+    let home = Home::new();
+    settings(&home, &vault, &authority);
+    let helper = home.write("helper", "#!/bin/sh\necho $$ > running\nexec sleep 600\n");
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o700)).unwrap();
+    home.write(".vault", &format!("token_helper = \"{}\"\n", helper.display()));
+
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let _ = fs::remove_file(home.path("running"));
+        let mut command = std::process::Command::new(PLUGIN);
+        home.prepare(&mut command);
+        command.args(["get-token", "--profile=prod", "--timeout=10m"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let helper = poll("the helper", Duration::from_secs(30), || {
+            fs::read_to_string(home.path("running")).ok()?.trim().parse::<i32>().ok()
+        });
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let run = home.finished(&child.wait_with_output().unwrap());
+        assert_eq!(run.failed(code), "error: profile `prod`: interrupted\n", "{run:?}");
+        // Nobody may have waited for it: then it is a name and no program any more.
+        poll("the helper's end", Duration::from_secs(30), || {
+            let line = fs::read(format!("/proc/{helper}/cmdline")).unwrap_or_default();
+            line.is_empty().then_some(())
+        });
+    }
+}
+
+#[test]
 fn standard_output_that_takes_nothing_is_a_fault_and_the_token_goes_nowhere_else() {
     let authority = Authority::new("corp");
     let vault = Double::https(&authority, &[], |_| {
@@ -170,6 +202,23 @@ fn standard_output_that_takes_nothing_is_a_fault_and_the_token_goes_nowhere_else
         report.starts_with("error: profile `prod`: standard output did not take what was written\n"),
         "{report}"
     );
+}
+
+#[test]
+fn a_closed_pipe_is_an_exit_code_and_no_panic() {
+    let home = Home::new();
+    // Of a panic there would be 101, or a word on standard error.
+    for (script, code) in [
+        ("{} --help > /dev/full", 1),
+        ("{} version 2> /dev/full", 0),
+        ("{} --nonsense 2> /dev/full", 2),
+        ("{} get-token -p unknown 2> /dev/full", 2),
+        ("{} get-token -p unknown 2>&-", 2),
+    ] {
+        let run = home.run_program("/bin/sh", &["-c", &script.replace("{}", PLUGIN)]);
+        assert_eq!(run.code, code, "{script}: {run:?}");
+        assert!(!run.stderr.contains("panicked"), "{script}: {run:?}");
+    }
 }
 
 /// Each place that opens a secret, how often, and what for. Whoever adds one says why here.

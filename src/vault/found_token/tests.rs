@@ -152,8 +152,10 @@ fn a_helper_that_fails_hangs_or_floods_is_told() {
     let begun = Instant::now();
     assert_eq!(
         failure(&home, &home.env(&[]), begun + Duration::from_millis(100)),
-        "the token helper `HOME/helper` cannot be used: it did not answer in time, and was ended"
+        "the token helper `HOME/helper` did not answer in time: it was ended when the time was over"
     );
+    let error = find(&home.env(&[]), "https://vault:8200", Instant::now()).unwrap_err();
+    assert_eq!(error.exit_code(), crate::error::ExitCode::Unreachable);
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
