@@ -2,13 +2,13 @@
 //! token where fetching failed and it still lives.
 //!
 //! It knows no HTTP, no file format and no source: [`Store`] keeps, a closure fetches, and the
-//! clock is an argument. Renewal beside the caller and the healing of refused tokens have their
-//! place here as well.
+//! clock is an argument. Who renews beside a caller and who suspects that a token was refused is
+//! decided elsewhere; what then happens to the kept token is decided here.
 
 use chrono::TimeDelta;
 
 use crate::error::{Error, Failure};
-use crate::token::{State, Timestamp, Token};
+use crate::token::{Digest, State, Timestamp, Token};
 
 /// What the broker needs of a cache, already bound to one key.
 pub trait Store {
@@ -18,6 +18,10 @@ pub trait Store {
     fn load(&self) -> Option<Token>;
     /// Keeps a token, and forgets the last failure. What cannot be kept costs the next call a fetch.
     fn keep(&self, token: &Token);
+    /// Drops the kept token, which a cluster refused.
+    fn discard(&self);
+    /// Takes the lock if nobody has it. `None`: somebody has, and does our work.
+    fn try_lock(&self) -> Option<Self::Lock>;
     /// Takes the lock within its deadline. `None`: not to be had, or no locks here; go on without.
     fn lock(&self) -> Option<Self::Lock>;
     /// The last failure that is still remembered.
@@ -53,6 +57,8 @@ pub struct Given {
 pub enum How {
     /// It was kept, and is fresh.
     Kept,
+    /// It was kept, is usable and due: who can have it renewed without waiting should.
+    Due,
     /// Another process fetched it while we waited.
     Shared,
     /// It was fetched.
@@ -61,13 +67,70 @@ pub enum How {
     Stale(Failure),
 }
 
+impl How {
+    /// One word for it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Due => "due",
+            Self::Shared => "shared",
+            Self::Fetched => "fetched",
+            Self::Stale(_) => "stale",
+        }
+    }
+}
+
 /// Whether a kept token will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
     /// A fresh one will.
     Usual,
+    /// A usable one will, for whoever does not want to wait.
+    AtOnce,
     /// Only one that was fetched after this call began.
     Anew,
+    /// Another one than this, which was handed out and asked for again. `refused`: the cluster said
+    /// no to it, so that nobody may have it any more; else it is better than none.
+    Other {
+        /// Than which.
+        than: Digest,
+        /// Whether that one is known to be refused.
+        refused: bool,
+    },
+}
+
+impl Wish {
+    /// Whether this kept token would be no answer at all.
+    fn rejects(self, token: &Token) -> bool {
+        matches!(self, Self::Other { than, refused: true } if token.digest() == than)
+    }
+
+    /// Whether this fresh token needs no fetch.
+    fn is_met_by(self, token: &Token, began: Timestamp) -> bool {
+        match self {
+            Self::Usual | Self::AtOnce => true,
+            Self::Anew => token.issued_at >= began,
+            Self::Other { than, .. } => token.digest() != than,
+        }
+    }
+}
+
+/// What can be handed out without lock and fetch, if anything.
+pub fn at_once<S: Store>(store: &S, wish: Wish, now: Timestamp) -> Option<Given> {
+    let kept = match wish {
+        Wish::Usual | Wish::AtOnce => store.load(),
+        Wish::Anew | Wish::Other { .. } => None,
+    }?;
+    match kept.state(now) {
+        State::Valid => Some(Given { token: kept, how: How::Kept }),
+        State::RefreshDue if wish == Wish::AtOnce => {
+            let past = store.failure().filter(|past| counts(past, now));
+            let how = past.map_or(How::Due, |past| How::Stale(past.failure));
+            Some(Given { token: kept, how })
+        }
+        State::RefreshDue | State::Expired => None,
+    }
 }
 
 /// The token for one key.
@@ -81,25 +144,32 @@ pub fn token<S: Store>(
     fetch: impl FnOnce() -> Result<Token, Error>,
 ) -> Result<Given, Error> {
     let began = clock();
-    let kept = store.load();
-    if wish == Wish::Usual {
-        if let Some(token) = fresh(kept.as_ref(), began) {
-            return Ok(Given { token, how: How::Kept });
-        }
-        if let Some(outcome) = remembered(store, kept.as_ref(), began, began) {
-            return outcome;
-        }
+    if let Some(given) = at_once(store, wish, began) {
+        return Ok(given);
+    }
+    if matches!(wish, Wish::Usual | Wish::AtOnce)
+        && let Some(outcome) = remembered(store, wish, store.load().as_ref(), began, began)
+    {
+        return outcome;
     }
     let _lock = store.lock();
     // We may have waited, and the one we waited for has done our work, or failed at it.
     let now = clock();
     let kept = store.load();
     if let Some(token) = fresh(kept.as_ref(), now)
-        && (wish == Wish::Usual || token.issued_at >= began)
+        && wish.is_met_by(&token, began)
     {
         return Ok(Given { token, how: How::Shared });
     }
-    if let Some(outcome) = remembered(store, kept.as_ref(), began, now) {
+    // Under the lock, so that it is the refused one that goes and not what came in its place.
+    let kept = kept.filter(|token| {
+        let stays = !wish.rejects(token);
+        if !stays {
+            store.discard();
+        }
+        stays
+    });
+    if let Some(outcome) = remembered(store, wish, kept.as_ref(), began, now) {
         return outcome;
     }
     match fetch() {
@@ -112,11 +182,47 @@ pub fn token<S: Store>(
             let now = clock();
             store.remember(&failure, now);
             match usable(kept.as_ref(), now) {
-                Some(token) if wish == Wish::Usual => Ok(Given { token, how: How::Stale(failure) }),
+                Some(token) if wish != Wish::Anew => Ok(Given { token, how: How::Stale(failure) }),
                 _ => Err(error),
             }
         }
     }
+}
+
+/// Renews a kept token that is due, beside a caller who has it already: only if nobody else does it,
+/// and nobody failed at it a moment ago. Without a usable token there is nothing to renew, and
+/// nothing is fetched: what a renewal may do, a caller was allowed before.
+///
+/// # Errors
+/// What the fetch failed with; it is remembered.
+pub fn renew<S: Store>(
+    store: &S,
+    clock: impl Fn() -> Timestamp,
+    fetch: impl FnOnce() -> Result<Token, Error>,
+) -> Result<Option<Token>, Error> {
+    if !should_renew(store, clock()) {
+        return Ok(None);
+    }
+    let Some(_lock) = store.try_lock() else { return Ok(None) };
+    if !should_renew(store, clock()) {
+        return Ok(None);
+    }
+    match fetch() {
+        Ok(token) => {
+            store.keep(&token);
+            Ok(Some(token))
+        }
+        Err(error) => {
+            store.remember(&error.to_failure(), clock());
+            Err(error)
+        }
+    }
+}
+
+/// Whether a renewal is due and worth a try.
+pub fn should_renew<S: Store>(store: &S, now: Timestamp) -> bool {
+    store.load().is_some_and(|token| token.state(now) == State::RefreshDue)
+        && !store.failure().is_some_and(|past| counts(&past, now))
 }
 
 fn fresh(kept: Option<&Token>, now: Timestamp) -> Option<Token> {
@@ -127,16 +233,26 @@ fn usable(kept: Option<&Token>, now: Timestamp) -> Option<Token> {
     kept.filter(|token| token.state(now) != State::Expired).cloned()
 }
 
+/// Whether a failure is still remembered. A clock that was wrong does not bind us to its future.
+fn counts(past: &PastFailure, now: Timestamp) -> bool {
+    now < past.until && past.at <= now + TimeDelta::seconds(60)
+}
+
 /// What a remembered failure means for a call that began at `began`: with a usable token that one,
 /// for those who waited for the one that failed, and for the same caller, the same failure; for
-/// anybody else nothing, so that what was mended works at once.
+/// anybody else nothing, so that what was mended works at once. Who wants a new one by all means
+/// only shares a failure that came after the call began.
 fn remembered<S: Store>(
     store: &S,
+    wish: Wish,
     kept: Option<&Token>,
     began: Timestamp,
     now: Timestamp,
 ) -> Option<Result<Given, Error>> {
-    let past = store.failure().filter(|past| now < past.until && past.at <= now + TimeDelta::seconds(60))?;
+    let past = store.failure().filter(|past| counts(past, now))?;
+    if wish == Wish::Anew {
+        return (began <= past.at).then(|| Err(Error::Earlier(past.failure)));
+    }
     if let Some(token) = usable(kept, now) {
         return Some(Ok(Given { token, how: How::Stale(past.failure) }));
     }
@@ -165,6 +281,7 @@ mod tests {
             subject: None,
             lease: None,
             warnings: Vec::new(),
+            request_id: None,
         };
         Token::new(minted, at(issued)).unwrap()
     }
@@ -178,6 +295,7 @@ mod tests {
         /// What another process does while we wait for the lock.
         meanwhile: RefCell<Option<Deed>>,
         locks: Cell<u32>,
+        busy: Cell<bool>,
     }
 
     impl Store for Memory {
@@ -188,6 +306,12 @@ mod tests {
         fn keep(&self, token: &Token) {
             *self.token.borrow_mut() = Some(token.clone());
             *self.failure.borrow_mut() = None;
+        }
+        fn discard(&self) {
+            *self.token.borrow_mut() = None;
+        }
+        fn try_lock(&self) -> Option<()> {
+            (!self.busy.get()).then(|| self.lock()).flatten()
         }
         fn lock(&self) -> Option<()> {
             self.locks.set(self.locks.get() + 1);
@@ -301,5 +425,78 @@ mod tests {
         let failure = PastFailure { same_caller: true, ..past(down(), at(100_000)) };
         *store.failure.borrow_mut() = Some(failure);
         assert!(token(&store, Wish::Usual, || at(0), || Ok(token_of("new", 0, 3600))).is_ok());
+    }
+
+    #[test]
+    fn who_does_not_want_to_wait_gets_a_usable_token_without_lock_or_fetch() {
+        let store = Memory::default();
+        store.keep(&token_of("old", 0, 3600));
+        let given = token(&store, Wish::AtOnce, || at(3000), must_not_fetch).unwrap();
+        assert!(matches!(given.how, How::Due));
+        assert_eq!((name(&given), store.locks.get()), ("old", 0));
+        let given = token(&store, Wish::AtOnce, || at(3600), || Ok(token_of("new", 3600, 3600))).unwrap();
+        assert!(matches!(given.how, How::Fetched), "a dead one is no answer");
+    }
+
+    #[test]
+    fn a_renewal_fetches_only_what_is_due_and_only_if_nobody_else_does() {
+        let store = Memory::default();
+        assert!(renew(&store, || at(0), must_not_fetch).unwrap().is_none(), "nothing was there before");
+        store.keep(&token_of("old", 0, 3600));
+        assert!(renew(&store, || at(60), must_not_fetch).unwrap().is_none(), "it is fresh");
+        store.busy.set(true);
+        assert!(renew(&store, || at(3000), must_not_fetch).unwrap().is_none(), "somebody does it");
+        store.busy.set(false);
+        *store.meanwhile.borrow_mut() = Some(Box::new(|store| store.keep(&token_of("theirs", 3000, 3600))));
+        assert!(renew(&store, || at(3000), must_not_fetch).unwrap().is_none(), "somebody did it");
+        assert!(renew(&store, || at(3600 + 2700), || Ok(token_of("new", 6300, 3600))).unwrap().is_some());
+        assert_eq!(store.load().unwrap().secret.expose_secret(), "new");
+    }
+
+    #[test]
+    fn a_renewal_that_failed_is_left_alone_for_some_seconds_and_keeps_the_old_token() {
+        let store = Memory::default();
+        store.keep(&token_of("old", 0, 3600));
+        assert!(renew(&store, || at(3000), || Err(Error::Earlier(down()))).is_err());
+        assert!(renew(&store, || at(3004), must_not_fetch).unwrap().is_none());
+        assert!(store.load().is_some());
+        assert!(renew(&store, || at(3005), || Ok(token_of("new", 3005, 3600))).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_refused_token_goes_and_nobody_gets_it_again() {
+        let store = Memory::default();
+        let old = token_of("old", 0, 3600);
+        let other = Wish::Other { than: old.digest(), refused: true };
+        store.keep(&old);
+        let error = token(&store, other, || at(60), || Err(Error::Earlier(down())));
+        assert!(error.is_err() && store.load().is_none());
+        store.keep(&old);
+        let given = token(&store, other, || at(61), || Ok(token_of("new", 61, 3600))).unwrap();
+        assert_eq!(name(&given), "new");
+        let given = token(&store, other, || at(62), must_not_fetch).unwrap();
+        assert_eq!(name(&given), "new", "who learns of it later takes what is there");
+    }
+
+    #[test]
+    fn a_token_that_is_only_suspected_is_better_than_none() {
+        let store = Memory::default();
+        let old = token_of("old", 0, 3600);
+        let other = Wish::Other { than: old.digest(), refused: false };
+        store.keep(&old);
+        let given = token(&store, other, || at(60), || Err(Error::Earlier(down()))).unwrap();
+        assert!(matches!(given.how, How::Stale(_)));
+        assert_eq!((name(&given), store.load().is_some()), ("old", true));
+        let again = token(&store, other, || at(61), must_not_fetch).unwrap();
+        assert_eq!(name(&again), "old", "and the source is left alone");
+    }
+
+    #[test]
+    fn anew_is_tried_again_right_after_a_failure() {
+        let store = Memory::default();
+        store.keep(&token_of("old", 0, 3600));
+        *store.failure.borrow_mut() = Some(past(down(), at(59)));
+        let given = token(&store, Wish::Anew, || at(60), || Ok(token_of("new", 60, 3600))).unwrap();
+        assert_eq!(name(&given), "new");
     }
 }

@@ -47,6 +47,10 @@ pub struct Env {
     variables: BTreeMap<String, String>,
     /// Names of variables that only the kubeconfig can have set.
     foreign: Vec<String>,
+    /// It was told apart already: there is no parent to compare with.
+    settled: bool,
+    /// What a program that we run is given, where it was told apart already.
+    for_child: Option<BTreeMap<String, String>>,
 }
 
 impl Env {
@@ -57,13 +61,36 @@ impl Env {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { variables, foreign: Vec::new() }
+        Self { variables, ..Self::default() }
     }
 
     /// An environment made by hand, for tests and for the controller.
     #[must_use]
     pub fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { variables: variables.into_iter().collect(), foreign: Vec::new() }
+        Self { variables: variables.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The person's own environment as the process that started us found it with [`Self::own`]:
+    /// what a kubeconfig added is not in it, and our parent is nobody to compare it with.
+    #[must_use]
+    pub fn settled(
+        variables: BTreeMap<String, String>,
+        foreign: Vec<String>,
+        for_child: BTreeMap<String, String>,
+    ) -> Self {
+        Self { variables, foreign, settled: true, for_child: Some(for_child) }
+    }
+
+    /// Whether it came from the process that started us and not from our own.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// All variables by name.
+    #[must_use]
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
     }
 
     /// The value of a variable; `None` where it is not set.
@@ -92,10 +119,26 @@ impl Env {
     /// own record does not show what was exported after its start), and all variables count.
     #[must_use]
     pub fn own(&self) -> Self {
-        let Some(parent) = self.get("KUBERNETES_EXEC_INFO").and_then(|_| parent_environment()) else {
+        if self.settled {
             return self.clone();
-        };
-        self.without_foreign(&parent)
+        }
+        self.of_parent().map_or_else(|| self.clone(), |parent| self.without_foreign(&parent))
+    }
+
+    /// All variables for a program that we run: the parent's where a client ran us and the parent can
+    /// be seen, else ours.
+    ///
+    /// Security: `PATH`, `BASH_ENV` or `LD_PRELOAD` of a kubeconfig would make a person's program run
+    /// another one, and no list of such names is complete; so nothing that was added counts.
+    #[must_use]
+    pub fn for_child(&self) -> BTreeMap<String, String> {
+        let settled = self.for_child.clone();
+        settled.or_else(|| self.of_parent()).unwrap_or_else(|| self.variables.clone())
+    }
+
+    /// The parent's variables, where a client ran us.
+    fn of_parent(&self) -> Option<BTreeMap<String, String>> {
+        self.get("KUBERNETES_EXEC_INFO").and_then(|_| parent_environment())
     }
 
     fn without_foreign(&self, parent: &BTreeMap<String, String>) -> Self {
@@ -115,6 +158,14 @@ impl Env {
         own.foreign.sort_unstable();
         own.foreign.dedup();
         own
+    }
+
+    /// This environment without the variables that choose among what the settings offer.
+    #[must_use]
+    pub fn without_choices(&self) -> Self {
+        let mut plain = self.clone();
+        plain.variables.retain(|name, _| !name.starts_with("VAULTTOKEN_") || names_a_place(name));
+        plain
     }
 
     /// The person's home directory.
@@ -172,14 +223,14 @@ impl Env {
     }
 }
 
-/// The parent's environment at its start, where the system shows it.
+/// What names a place in the parent's environment at its start, where the system shows it.
 #[cfg(target_os = "linux")]
 fn parent_environment() -> Option<BTreeMap<String, String>> {
     let parent = rustix::process::getppid()?;
-    let block = std::fs::read(format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
+    let block = crate::process::read_at_once(&format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
     let variables = block.split(|byte| *byte == 0).filter_map(|entry| {
         let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
-        Some((name.to_owned(), value.to_owned()))
+        names_a_place(name).then(|| (name.to_owned(), value.to_owned()))
     });
     Some(variables.collect())
 }
@@ -219,6 +270,20 @@ mod tests {
             own.foreign(),
             ["BAO_SKIP_VERIFY", "HOME", "HTTPS_PROXY", "VAULT_ADDR", "VAULT_NAMESPACE"]
         );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_child_of_ours_has_nothing_that_a_client_added() {
+        let alone = Env::of(map(&[("BASH_ENV", "mine")]));
+        assert_eq!(alone.for_child(), map(&[("BASH_ENV", "mine")]));
+        let run = Env::of(map(&[("BASH_ENV", "evil"), ("KUBERNETES_EXEC_INFO", "{}")]));
+        // The parent of this process is whoever runs the tests.
+        assert_eq!(run.for_child(), parent_environment().unwrap());
+        assert_eq!(run.own().for_child(), parent_environment().unwrap());
+        assert_ne!(run.for_child().get("BASH_ENV").map(String::as_str), Some("evil"));
+        let settled = Env::settled(run.variables.clone(), Vec::new(), map(&[("BASH_ENV", "mine")]));
+        assert_eq!(settled.own().for_child(), map(&[("BASH_ENV", "mine")]));
     }
 
     #[test]

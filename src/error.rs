@@ -14,6 +14,7 @@ use crate::exec::ExecError;
 use crate::identity::IdentityError;
 use crate::keystore::StoreError;
 use crate::source::SourceError;
+use crate::suspicion::RefusedError;
 use crate::trust::TrustError;
 use crate::vault::VaultError;
 
@@ -73,6 +74,9 @@ pub enum Error {
     /// What a source got instead of a token.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The cluster refuses what we hand out.
+    #[error(transparent)]
+    Refused(#[from] RefusedError),
     /// We refused to send a secret.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -98,6 +102,7 @@ impl Error {
             Self::Vault(error) => Some(error),
             Self::Identity(error) => Some(error),
             Self::Source(error) => Some(error),
+            Self::Refused(error) => Some(error),
             Self::Trust(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Earlier(error) => Some(error),
@@ -258,6 +263,9 @@ impl fmt::Display for ExitCode {
         write!(formatter, "{}", *self as u8)
     }
 }
+
+#[cfg(test)]
+mod words;
 
 #[cfg(test)]
 mod tests {

@@ -93,6 +93,9 @@ pub enum ExecError {
     /// The command is none that a kubeconfig may run.
     #[error("a kubeconfig may run `get-token` and nothing else, not `{0}`")]
     NotForClients(&'static str),
+    /// The command is one that this program runs itself.
+    #[error("`{0}` is run by this program alone")]
+    NotForPersons(&'static str),
     /// The bare token was asked for on a terminal.
     #[error("a terminal keeps what it shows, so the token is not printed on one")]
     Terminal,
@@ -107,8 +110,8 @@ impl Explain for ExecError {
             Self::Malformed(_) | Self::UnknownVersion(_) | Self::UnknownKind(_) | Self::NoSuchVersion(_) => {
                 ExitCode::Usage
             }
-            Self::Terminal => ExitCode::Usage,
             Self::NotForClients(_) => ExitCode::Withheld,
+            Self::NotForPersons(_) | Self::Terminal => ExitCode::Usage,
             Self::Output(_) => ExitCode::Fault,
         }
     }
@@ -119,7 +122,11 @@ impl Explain for ExecError {
             Self::NotForClients(_) => {
                 Some("a kubeconfig is foreign input, and this command acts in a person's name".into())
             }
-            Self::UnknownVersion(_) | Self::UnknownKind(_) | Self::NoSuchVersion(_) | Self::Terminal => None,
+            Self::UnknownVersion(_)
+            | Self::UnknownKind(_)
+            | Self::NoSuchVersion(_)
+            | Self::NotForPersons(_)
+            | Self::Terminal => None,
         }
     }
 
@@ -134,6 +141,7 @@ impl Explain for ExecError {
             Self::Malformed(_) | Self::UnknownKind(_) => {
                 Some("run the program without `KUBERNETES_EXEC_INFO` in the environment".into())
             }
+            Self::NotForPersons(_) => Some("{program} refresh{profile}{config}".into()),
             Self::Terminal => Some("{program} token{profile}{config} --show".into()),
             Self::Output(_) => None,
         }
@@ -221,6 +229,16 @@ struct WireCluster {
 impl WireCluster {
     fn into_info(self) -> Result<ClusterInfo, ExecError> {
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        // Security: client-go takes the path then, and client-python the empty data, which means the
+        // system's roots.
+        if self.certificate_authority_data.as_deref() == Some("")
+            && self.certificate_authority.as_deref().is_some_and(|path| !path.is_empty())
+        {
+            return Err(ExecError::Malformed(
+                "`certificate-authority-data` is empty, and beside it stands a `certificate-authority`"
+                    .into(),
+            ));
+        }
         let data = filled(self.certificate_authority_data)
             .map(|text| STANDARD.decode(text.trim()))
             .transpose()
@@ -321,6 +339,16 @@ mod tests {
             error(r#"{"spec":{"cluster":{"certificate-authority-data":"%%"}}}"#).why().as_deref(),
             Some("`certificate-authority-data` is not base64")
         );
+        let both = |data, path| {
+            let cluster =
+                serde_json::json!({"certificate-authority-data": data, "certificate-authority": path});
+            read(Some(&serde_json::json!({"spec": {"cluster": cluster}}).to_string()))
+        };
+        assert_eq!(
+            both("", "/ca.pem").unwrap_err().why().as_deref(),
+            Some("`certificate-authority-data` is empty, and beside it stands a `certificate-authority`")
+        );
+        assert!(both("", "").is_ok() && both("UEVN", "/ca.pem").is_ok());
     }
 
     proptest::proptest! {

@@ -16,6 +16,7 @@
     )
 )]
 
+pub mod admit;
 pub mod broker;
 pub mod cache;
 pub mod cli;
@@ -25,18 +26,27 @@ pub mod desk;
 pub mod env;
 pub mod error;
 pub mod exec;
+pub mod fetch;
+mod foreign_file;
+pub mod heal;
 pub mod http;
 pub mod identity;
 pub mod inventory;
 pub mod issue;
+pub mod journal;
 pub mod keys;
 pub mod keystore;
 pub mod memory;
+pub mod network;
+pub mod probe;
 pub mod process;
 pub mod prompt;
+pub mod renew;
+pub mod scope;
 pub mod sign_in;
 pub mod sign_out;
 pub mod source;
+pub mod suspicion;
 pub mod token;
 pub mod trust;
 pub mod vault;

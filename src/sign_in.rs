@@ -8,8 +8,11 @@ use crate::config::{LogInOverrides, NamedBy, VaultSettings};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, Failure};
+use crate::fetch;
 use crate::issue::{self, Conditions};
+use crate::journal::{Entry, Event};
 use crate::keys;
+use crate::network::on_the_network;
 use crate::trust;
 use crate::vault::Person;
 use crate::vault::session::SessionKey;
@@ -78,10 +81,13 @@ fn one(
     conditions: &Conditions,
     person: &dyn Person,
 ) -> Result<String, Error> {
-    let vault = issue::vault(desk, chosen, key, conditions)?;
+    let vault = fetch::vault(desk, chosen, key, conditions)?;
     let forget = || forget_tokens_of(desk, key);
-    let session = issue::on_the_network(async { Ok(vault.login_after(person, &forget).await?) })?;
+    let session = on_the_network(async { Ok(vault.login_after(person, &forget).await?) })?;
     desk.tokens.clear_log_in_failures();
+    let entry = Entry::new(Event::Login).profile(&desk.request.profile_label).vault(vault.origin());
+    let entry = entry.subject(session.subject.as_deref()).outcome(chosen.auth.name());
+    issue::journal_of_person(desk, (conditions.clock)()).add(&entry, (conditions.clock)());
     let who = session.subject.as_deref().unwrap_or("somebody whom Vault does not name");
     let until = session.expires_at.map(|end| format!(" until {}", end.format("%Y-%m-%d %H:%M:%SZ")));
     Ok(format!("logged in to {} as {who}{}", vault.origin(), until.unwrap_or_default()))

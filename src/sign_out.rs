@@ -7,7 +7,10 @@ use crate::cache::{CacheKey, Kept, Sessions};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode};
+use crate::fetch;
 use crate::issue::{self, Conditions};
+use crate::journal::{Entry, Event};
+use crate::network::on_the_network;
 use crate::token::{Timestamp, Token};
 use crate::vault::session::SessionStore as _;
 use crate::vault::{Revocation, Vault};
@@ -82,8 +85,8 @@ pub fn one(
     let (session, leases, failure) = match (&desk.request.vault, &desk.session_key) {
         (None, _) | (_, None) => (SessionEnd::None, Vec::new(), None),
         (Some(settings), Some(key)) => {
-            let outcome = issue::on_the_network(async {
-                let vault = issue::vault(&desk, settings, key, conditions)?;
+            let outcome = on_the_network(async {
+                let vault = fetch::vault(&desk, settings, key, conditions)?;
                 Ok(revoke(&vault, &kept).await)
             });
             // Whatever became of it on the server: who logs out leaves none here.
@@ -98,10 +101,11 @@ pub fn one(
         let by_lease = leases.get(at).copied().flatten() == Some(Revocation::Done);
         end_of(&kept.token, session == SessionEnd::Revoked, by_lease, (conditions.clock)())
     });
-    let tokens = tokens
+    let tokens: Vec<TokenEnd> = tokens
         .zip(&kept)
         .map(|(end, (_, kept))| TokenEnd { cluster: kept.about.cluster_server.clone(), ..end })
         .collect();
+    write_down(&desk, &kept, session, &leases, (conditions.clock)());
     for (key, _) in &kept {
         let _ = desk.tokens.remove(key);
         desk.tokens.clear_failure(key);
@@ -113,6 +117,28 @@ pub fn one(
         exit_code: failure.as_ref().map(Error::exit_code),
         failure: failure.map(|error| error.to_string()),
     })
+}
+
+/// The session's end, and for each lease its own.
+fn write_down(
+    desk: &Desk,
+    kept: &[(CacheKey, Kept)],
+    session: SessionEnd,
+    leases: &[Option<Revocation>],
+    now: Timestamp,
+) {
+    let journal = issue::journal_of_person(desk, now);
+    let entry = || Entry::new(Event::Revocation).profile(&desk.request.profile_label);
+    if let (SessionEnd::Revoked, Some(vault)) = (session, &desk.request.vault) {
+        journal.add(&entry().vault(&vault.address.to_string()).outcome("session"), now);
+    }
+    for (at, (_, kept)) in kept.iter().enumerate() {
+        let by_lease = leases.get(at).copied().flatten() == Some(Revocation::Done);
+        if by_lease || (session == SessionEnd::Revoked && kept.token.lease.is_some()) {
+            let cluster = kept.about.cluster_server.as_deref();
+            journal.add(&entry().cluster(cluster).token(&kept.token).outcome("lease"), now);
+        }
+    }
 }
 
 /// The profile's kept tokens, and those of others that hang on the same session.

@@ -5,6 +5,7 @@
 pub mod entry;
 pub mod failure;
 pub mod file;
+pub mod hand_outs;
 pub mod key;
 pub mod lock;
 pub mod seal;
@@ -13,6 +14,7 @@ mod shelf;
 pub mod store;
 
 pub use entry::{About, Kept};
+pub use hand_outs::HandOuts;
 pub use key::{CacheKey, KeyBuilder};
 pub use lock::{Acquired, Guard};
 pub use sessions::Sessions;

@@ -2,7 +2,7 @@
 //! [`file`](super::file), under the names of [`key`](super::key). It knows no content.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,11 @@ pub(super) struct Shelf {
 impl Shelf {
     pub(super) fn new(place: Arc<Place>, folder: Option<PathBuf>, kind: Kind, durable: bool) -> Self {
         Self { place, folder, kind, durable }
+    }
+
+    /// The folder, where something is kept at all.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.seal().and(self.folder.as_deref())
     }
 
     fn seal(&self) -> Option<Seal<'_>> {

@@ -13,7 +13,7 @@ use super::failure::KeptFailure;
 use super::file::FolderError;
 use super::seal::Kind;
 use super::shelf::{Shelf, not_encoded};
-use super::{About, Acquired, CacheKey, Kept};
+use super::{About, Acquired, CacheKey, HandOuts, Kept, hand_outs};
 use crate::error::{ExitCode, Failure};
 use crate::keystore::Place;
 use crate::token::{Timestamp, Token};
@@ -76,7 +76,21 @@ impl TokenStore {
 
     /// Removes the token of this name; `false` where there was none.
     pub fn remove(&self, key: &CacheKey) -> Result<bool, CacheError> {
+        if let Some(folder) = self.tokens.folder() {
+            hand_outs::forget(folder, key);
+        }
         self.tokens.remove(key)
+    }
+
+    /// Removes the token of this name, and remembers who had it.
+    pub fn discard(&self, key: &CacheKey) -> Result<bool, CacheError> {
+        self.tokens.remove(key)
+    }
+
+    /// Who was handed the tokens of this name; `None` where nothing is kept.
+    #[must_use]
+    pub fn hand_outs(&self, key: &CacheKey) -> Option<HandOuts> {
+        HandOuts::open(self.tokens.folder()?, key)
     }
 
     /// Takes the lock of this name, waiting for so long; `waiting` is called once, after a second.

@@ -1,13 +1,14 @@
 //! `get-token`: the exec credential provider. Silent on success, and standard output only on
 //! success: some clients take any line on standard error for a failure.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::source::SourceFlags;
 use super::{Context, DONE, KubeconfigFlags, output};
-use crate::broker::Wish;
+use crate::broker::{How, Wish};
 use crate::cluster::Cluster;
 use crate::config::ClusterProfile;
 use crate::desk::Order;
@@ -15,6 +16,7 @@ use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::exec::{self, ApiVersion, ExecError};
 use crate::issue::{self, Asker, Conditions};
+use crate::renew::{self, Task};
 use crate::trust::TrustError;
 
 #[derive(Debug, Args)]
@@ -38,8 +40,54 @@ pub(super) struct Flags {
     context: Option<String>,
 }
 
-pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
-    context.kubeconfig = KubeconfigFlags { kubeconfig: flags.kubeconfig, context: flags.context };
+/// A call, understood.
+pub(super) struct Call {
+    /// What is asked for.
+    pub(super) order: Order,
+    /// Who asks.
+    pub(super) asker: Asker,
+    wish: Wish,
+    version: ApiVersion,
+    interactive: bool,
+}
+
+pub(super) fn run(mut flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
+    context.kubeconfig =
+        KubeconfigFlags { kubeconfig: flags.kubeconfig.take(), context: flags.context.take() };
+    let Call { order, asker, wish, version, interactive } = understand(flags, context)?;
+    let conditions = Conditions { wish, asker, ..context.conditions() };
+    let outcome = issue::token(&context.env, &order, &conditions, &mut context.calling);
+    let issued = outcome.map_err(|error| {
+        context.learn(&order);
+        let error = telling_what_was_ignored(error, &context.env);
+        context.with_context_of(error, &order)
+    })?;
+    output::credential(version, &issued.token)?;
+    if let How::Stale(failure) = &issued.how
+        && interactive
+        && std::io::stderr().is_terminal()
+    {
+        output::note(&format!("warning: an older token is used, for fetching a new one failed: {failure}"));
+    }
+    if issued.should_be_renewed {
+        renew_beside(context, issued.invocation);
+    }
+    Ok(DONE)
+}
+
+/// Has the token renewed for the next caller. Where that cannot be, the next one waits.
+fn renew_beside(context: &Context, invocation: String) {
+    let (Some(arguments), Ok(program)) = (context.arguments.clone(), std::env::current_exe()) else { return };
+    let task = Task::new(arguments, &context.env.own(), invocation);
+    if let Err(error) = renew::start(program, &task)
+        && context.verbose > 0
+    {
+        output::note(&format!("no renewal was started: {error}"));
+    }
+}
+
+/// What the client and the flags say.
+pub(super) fn understand(flags: Flags, context: &Context) -> Result<Call, Error> {
     let info = exec::read(context.env.get("KUBERNETES_EXEC_INFO"))?;
     let version = answer_version(info.api_version, flags.exec_api_version.as_deref(), context)?;
     let extension = match info.cluster.as_ref().and_then(|cluster| cluster.config.as_ref()) {
@@ -56,17 +104,13 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
         extension,
         cluster,
     };
-    let asker = Asker::Client { claimed_server: flags.cluster_server };
-    let wish = if flags.force_refresh { Wish::Anew } else { Wish::Usual };
-    let conditions = Conditions { wish, asker, ..context.conditions() };
-    let outcome = issue::token(&context.env, &order, &conditions, &mut context.calling);
-    let issued = outcome.map_err(|error| {
-        context.learn(&order);
-        let error = telling_what_was_ignored(error, &context.env);
-        context.with_context_of(error, &order)
-    })?;
-    output::credential(version, &issued.token)?;
-    Ok(DONE)
+    Ok(Call {
+        order,
+        asker: Asker::Client { claimed_server: flags.cluster_server },
+        wish: if flags.force_refresh { Wish::Anew } else { Wish::AtOnce },
+        version,
+        interactive: info.interactive,
+    })
 }
 
 /// Whoever wrote the kubeconfig set variables that do not count, and wonders.

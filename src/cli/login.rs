@@ -76,7 +76,7 @@ fn one(order: &Order, sign_in: &mut SignIn, person: &Terminal, context: &mut Con
     }
     // Without a profile or a role there is a log-in and nothing to fetch.
     if Desk::open(context.env.clone(), order).is_ok() {
-        let issued = profiles::token(order, Wish::Usual, context)?;
+        let issued = profiles::keep(order, Wish::Usual, context)?;
         output::note(&profiles::told(&issued));
     }
     Ok(())

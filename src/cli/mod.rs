@@ -9,12 +9,14 @@ mod logout;
 mod output;
 mod profiles;
 mod refresh;
+mod renew;
 mod source;
 mod status;
 mod token;
 mod trust;
 mod version;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +60,9 @@ enum Command {
     Token(token::Flags),
     /// Let a profile's tokens go to one more cluster
     Trust(trust::Flags),
+    /// Renew what a call of get-token found due; started by that call, never by a person
+    #[command(hide = true)]
+    Renew,
     /// Show the version and how it was built
     Version(version::Flags),
 }
@@ -114,6 +119,8 @@ pub(crate) struct Context {
     pub(crate) verbose: u8,
     /// The clock.
     pub(crate) clock: fn() -> Timestamp,
+    /// The words of the command line; none where one of them is no text.
+    pub(crate) arguments: Option<Vec<String>>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -122,31 +129,19 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Runs one command: the whole program but for the process itself.
 #[must_use]
-pub fn run(
-    arguments: impl IntoIterator<Item = std::ffi::OsString>,
-    env: Env,
-    clock: fn() -> Timestamp,
-) -> u8 {
+pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() -> Timestamp) -> u8 {
     let program = called_as(&env);
-    let line = match parse(arguments, program) {
+    let mut calling = Calling { program: program.to_owned(), ..Calling::default() };
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let line = match parse(&arguments, program) {
         Ok(line) => line,
-        Err(error) => return output::usage(&error),
+        Err(error) => return ended(output::usage(&error), &calling),
     };
     let CommandLine { command, common } = line;
-    let Common { config, profile, namespace, timeout, verbose } = common;
-    let calling = Calling { program: program.to_owned(), config: config.clone(), ..Calling::default() };
-    let mut context = Context {
-        env,
-        calling,
-        config,
-        profile,
-        namespace,
-        kubeconfig: KubeconfigFlags::default(),
-        timeout,
-        verbose,
-        clock,
-    };
-    let ended = match command.for_persons(&context.env) {
+    calling.config.clone_from(&common.config);
+    let arguments = arguments.into_iter().map(|word| word.into_string().ok()).collect();
+    let mut context = Context::new(common, env, calling, clock, arguments);
+    let outcome = match command.for_persons(&context.env) {
         Err(error) => Err(Error::from(error)),
         Ok(()) => match command {
             Command::GetToken(flags) => get_token::run(flags, &mut context),
@@ -156,16 +151,19 @@ pub fn run(
             Command::Refresh(flags) => refresh::run(flags, &mut context),
             Command::Token(flags) => token::run(flags, &mut context),
             Command::Trust(flags) => trust::run(flags, &mut context),
+            Command::Renew => renew::run(clock),
             Command::Version(flags) => version::run(&flags),
         },
     };
-    match ended {
-        Ok(code) => code as u8,
-        Err(error) => {
-            output::error_text(&error.report(&context.calling));
-            error.exit_code() as u8
-        }
-    }
+    ended(outcome, &context.calling)
+}
+
+/// The exit code of an outcome, whose error is told.
+fn ended(outcome: Result<ExitCode, Error>, calling: &Calling) -> u8 {
+    outcome.unwrap_or_else(|error| {
+        output::error_text(&error.report(calling));
+        error.exit_code()
+    }) as u8
 }
 
 impl Command {
@@ -181,6 +179,7 @@ impl Command {
             Self::Refresh(_) => "refresh",
             Self::Token(_) => "token",
             Self::Trust(_) => "trust",
+            Self::Renew => crate::renew::COMMAND,
         };
         if env.get("KUBERNETES_EXEC_INFO").is_some() { Err(ExecError::NotForClients(name)) } else { Ok(()) }
     }
@@ -192,22 +191,70 @@ fn called_as(env: &Env) -> &'static str {
     if env.filled("KUBECTL_PATH").is_some() { "kubectl vaulttoken" } else { "kubectl-vaulttoken" }
 }
 
-fn parse(
-    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+fn parse(arguments: &[OsString], program: &'static str) -> Result<CommandLine, clap::Error> {
+    match parse_get_token(arguments) {
+        Some(line) => Ok(line),
+        None => parse_any(arguments, program),
+    }
+}
+
+/// Clients run `get-token` again and again, and making the definitions of all commands takes a sixth
+/// of such a call: here are those of this one, the very same. What they do not take (a mistake, a
+/// call for help, another command) is [`parse_any`]'s to judge and to report.
+fn parse_get_token(arguments: &[OsString]) -> Option<CommandLine> {
+    let (_, [command, flags @ ..]) = arguments.split_first()? else { return None };
+    if command != "get-token" {
+        return None;
+    }
+    let definitions = clap::Command::new("get-token").no_binary_name(true);
+    let mut definitions = Common::augment_args(get_token::Flags::augment_args(definitions));
+    let matches = definitions.try_get_matches_from_mut(flags);
+    // Taking them apart again is work for nothing: the process ends with this call.
+    std::mem::forget(definitions);
+    let matches = matches.ok()?;
+    Some(CommandLine {
+        command: Command::GetToken(get_token::Flags::from_arg_matches(&matches).ok()?),
+        common: Common::from_arg_matches(&matches).ok()?,
+    })
+}
+
+fn parse_any<W: Into<OsString> + Clone>(
+    arguments: &[W],
     program: &'static str,
 ) -> Result<CommandLine, clap::Error> {
     let mut command = CommandLine::command().name(program).bin_name(program);
-    let arguments: Vec<_> = arguments.into_iter().collect();
-    let matches = command.try_get_matches_from_mut(&arguments).map_err(|error| {
+    let matches = command.try_get_matches_from_mut(arguments.iter().cloned()).map_err(|error| {
         // Security: the message repeats what was typed, and a kubeconfig may have typed it. A line
         // break in it would write a line of its own, so the same mistake is told of printable words.
-        let printable = arguments.iter().map(|word| printable(&word.to_string_lossy()));
+        let printable = arguments.iter().map(|word| printable(&word.clone().into().to_string_lossy()));
         command.try_get_matches_from_mut(printable).err().unwrap_or(error)
     })?;
     CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 impl Context {
+    fn new(
+        common: Common,
+        env: Env,
+        calling: Calling,
+        clock: fn() -> Timestamp,
+        arguments: Option<Vec<String>>,
+    ) -> Self {
+        let Common { config, profile, namespace, timeout, verbose } = common;
+        Self {
+            env,
+            calling,
+            config,
+            profile,
+            namespace,
+            kubeconfig: KubeconfigFlags::default(),
+            timeout,
+            verbose,
+            clock,
+            arguments,
+        }
+    }
+
     /// The conditions of a call in a person's name.
     fn conditions(&self) -> Conditions {
         let verbose = self.verbose > 0;
@@ -216,6 +263,7 @@ impl Context {
             timeout: self.timeout,
             wish: Wish::Usual,
             asker: Asker::Person,
+            hands_out: true,
             note: Arc::new(move |line: &str| {
                 if verbose {
                     output::note(line);
@@ -269,3 +317,64 @@ impl Context {
 
 /// The usual end of a command.
 const DONE: ExitCode = ExitCode::Done;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Words that mean something to `get-token`, to all commands, to others or to none.
+    const WORDS: [&str; 32] = [
+        "get-token",
+        "status",
+        "help",
+        "--help",
+        "-h",
+        "-p",
+        "--profile",
+        "--profile=prod",
+        "prod",
+        "-pprod",
+        "-n",
+        "-v",
+        "-vvp",
+        "--",
+        "-",
+        "",
+        "--timeout=3s",
+        "--timeout",
+        "soon",
+        "--audience",
+        "a,b",
+        "--audience=c",
+        "--force-refresh",
+        "--force-refresh=yes",
+        "--cluster-server=https://prod",
+        "--ttl",
+        "1h",
+        "--rol",
+        "--role=x",
+        "--method=ldap",
+        "--config",
+        "--verbose",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+        #[test]
+        fn the_quick_way_understands_get_token_as_the_usual_way_does(
+            words in proptest::collection::vec(proptest::sample::select(&WORDS), 0..5),
+            command_first: bool,
+        ) {
+            let start = if command_first { &["kubectl-vaulttoken", "get-token"][..] } else { &["kubectl-vaulttoken"] };
+            let arguments: Vec<OsString> = start.iter().chain(&words).map(OsString::from).collect();
+            let usual = parse_any(&arguments, "kubectl-vaulttoken");
+            if let Some(quick) = parse_get_token(&arguments) {
+                prop_assert_eq!(format!("{quick:?}"), format!("{:?}", usual.unwrap()));
+            } else if command_first {
+                prop_assert!(usual.is_err(), "{usual:?}");
+            }
+        }
+    }
+}

@@ -83,10 +83,20 @@ fn knows(settings: &Settings, profile: &str) -> bool {
     settings.profiles.keys().any(|name| name.as_str() == profile)
 }
 
-/// The token for one order, in a person's name.
+/// The token for one order, in a person's name, to be handed out.
 pub(super) fn token(order: &Order, wish: Wish, context: &mut Context) -> Result<Issued, Error> {
     let conditions = Conditions { wish, ..context.conditions() };
-    let issued = issue::token(&context.env, order, &conditions, &mut context.calling)?;
+    issue_by(order, &conditions, context)
+}
+
+/// The same to be kept here.
+pub(super) fn keep(order: &Order, wish: Wish, context: &mut Context) -> Result<Issued, Error> {
+    let conditions = Conditions { wish, hands_out: false, ..context.conditions() };
+    issue_by(order, &conditions, context)
+}
+
+fn issue_by(order: &Order, conditions: &Conditions, context: &mut Context) -> Result<Issued, Error> {
+    let issued = issue::token(&context.env, order, conditions, &mut context.calling)?;
     if let How::Stale(failure) = &issued.how {
         output::note(&format!("warning: an older token is used, for fetching a new one failed: {failure}"));
     }

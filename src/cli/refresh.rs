@@ -15,7 +15,7 @@ pub(super) struct Flags {
 
 pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
     for order in flags.chosen.orders(context)? {
-        let issued = profiles::token(&order, Wish::Anew, context)?;
+        let issued = profiles::keep(&order, Wish::Anew, context)?;
         output::note(&profiles::told(&issued));
     }
     Ok(DONE)

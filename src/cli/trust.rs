@@ -46,8 +46,8 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
         return Err(TrustError::TlsOff { server: cluster.server.clone() }.into());
     }
     accept(cluster, &desk.request.profile_label, &flags.fingerprints)?;
-    let label = desk.trust_label();
-    desk.memory().accept(|memory| memory.add_cluster(&label, cluster.to_known()))?;
+    let label = desk.scope()?.label;
+    desk.memory().accept(|memory| memory.accept_cluster(&label, cluster.to_known()))?;
     output::note(&format!("{}: tokens may go to {}", desk.request.profile_label, cluster.server));
     Ok(DONE)
 }

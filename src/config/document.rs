@@ -10,7 +10,7 @@ use serde_saphyr::{Error as YamlError, Spanned};
 
 use super::Name;
 use super::problem::{Alternatives, Place, SettingsError};
-use super::types::{Issuer, ProviderToken, Store, VaultAddress};
+use super::types::{Issuer, Journaling, ProviderToken, Store, VaultAddress};
 use super::value::{
     AccountName, ApiVersion, Audience, ClusterName, ConfigKind, DocumentPath, FieldName, FilePath, Lifetime,
     Mount, Namespace, PemText, Port, Role, Scope, ServerAddress, ServerName, TeamName, Text, VariableName,
@@ -42,6 +42,7 @@ pub(super) struct Document {
     #[serde(rename = "kind")]
     _kind: ConfigKind,
     pub(super) store: Option<StoreWord>,
+    pub(super) journal: Option<JournalWord>,
     #[serde(default, deserialize_with = "or_empty")]
     pub(super) vaults: BTreeMap<Name, Spanned<Vault>>,
     #[serde(default, deserialize_with = "or_empty")]
@@ -59,6 +60,25 @@ pub(super) enum StoreWord {
     Sealed,
     Plain,
     None,
+}
+
+/// YAML's own words for it are taken as well.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum JournalWord {
+    #[serde(alias = "true")]
+    On,
+    #[serde(alias = "false")]
+    Off,
+}
+
+impl From<JournalWord> for Journaling {
+    fn from(word: JournalWord) -> Self {
+        match word {
+            JournalWord::On => Self::On,
+            JournalWord::Off => Self::Off,
+        }
+    }
 }
 
 impl From<StoreWord> for Store {

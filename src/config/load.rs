@@ -106,6 +106,7 @@ impl Reading {
     /// An entry of the same name is replaced whole, its mentions with it.
     fn put_over(&mut self, over: Self) {
         self.store = over.store.or(self.store);
+        self.journal = over.journal.or(self.journal);
         self.entries.vaults.extend(over.entries.vaults);
         self.entries.providers.extend(over.entries.providers);
         self.entries.identities.extend(over.entries.identities);
@@ -115,6 +116,7 @@ impl Reading {
 
     fn finish(mut self) -> Result<Settings, SettingsError> {
         self.entries.store = self.store.unwrap_or_default();
+        self.entries.journal = self.journal.unwrap_or_default();
         for mention in self.mentions.values().flatten() {
             let known = self.entries.names(mention.kind);
             if !known.contains(&mention.name.as_str()) {

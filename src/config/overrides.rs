@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::Name;
 use super::extension::ClusterProfile;
 use super::problem::{By, SettingsError};
-use super::types::{SourceSettings, VaultAddress};
+use super::sources::SourceSettings;
+use super::types::VaultAddress;
 use super::value::{Audience, ClusterName, Lifetime, Mount, Namespace, Role, TeamName, ValueError};
 use crate::env::Env;
 

@@ -8,10 +8,12 @@ use super::document::{
     Auth, Document, IdentityEntry, Pin, ProfileEntry, ProviderEntry, Reference, Source, Vault, place,
 };
 use super::problem::{EntryKind, Place, SettingsError};
+use super::sources::{
+    OidcSource, SourceSettings, TokenExchange, TokenRequestSource, VaultIdentity, VaultKubernetes, VaultKv,
+};
 use super::types::{
-    AuthMethod, ClusterPin, Identity, JwtOrigin, NamedBy, OidcSource, Pem, Profile, Provider, Settings,
-    SourceSettings, Store, TlsSettings, TokenExchange, TokenRequestSource, VaultIdentity, VaultKubernetes,
-    VaultKv, VaultSettings,
+    AuthMethod, ClusterPin, Identity, Journaling, JwtOrigin, NamedBy, Pem, Profile, Provider, Settings,
+    Store, TlsSettings, VaultSettings,
 };
 use super::value::{Audience, FilePath, Mount, PemText, Scope};
 use super::{Name, document};
@@ -48,6 +50,7 @@ pub(super) struct Mention {
 #[derive(Default)]
 pub(super) struct Reading {
     pub(super) store: Option<Store>,
+    pub(super) journal: Option<Journaling>,
     pub(super) entries: Settings,
     /// The mentions of each entry. They go where the entry goes: one that is replaced needs nothing.
     pub(super) mentions: BTreeMap<(EntryKind, Name), Vec<Mention>>,
@@ -57,6 +60,10 @@ pub(super) struct Reading {
 pub(super) fn validate(document: Document, origin: &Origin<'_>) -> Result<Reading, SettingsError> {
     let mut validation = Validation { origin, mentions: Vec::new() };
     let mut reading = Reading { store: document.store.map(Store::from), ..Reading::default() };
+    // Security: a kubeconfig can name a settings file by a flag, and must not hide what it asks for.
+    if origin.named_by != NamedBy::Flag {
+        reading.journal = document.journal.map(Journaling::from);
+    }
     for (name, entry) in document.vaults {
         let vault = validation.vault(&name, entry)?;
         reading.entries.vaults.insert(name.clone(), vault);

@@ -31,6 +31,7 @@ pub(crate) struct Reply<T> {
     /// In seconds.
     pub(crate) lease_duration: u64,
     pub(crate) warnings: Vec<String>,
+    pub(crate) request_id: Option<String>,
     /// `errors`.
     pub(crate) messages: Vec<String>,
     /// The session that made the call.
@@ -53,8 +54,8 @@ impl<T: DeserializeOwned> TryFrom<Answer> for Reply<T> {
             _ => answer.data().ok(),
         };
         let messages = answer.messages().to_vec();
-        let Answer { status, lease_id, lease_duration, warnings, session, .. } = answer;
-        Ok(Self { status, data, lease_id, lease_duration, warnings, messages, session })
+        let Answer { status, request_id, lease_id, lease_duration, warnings, session, .. } = answer;
+        Ok(Self { status, data, lease_id, lease_duration, warnings, request_id, messages, session })
     }
 }
 

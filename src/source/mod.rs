@@ -44,6 +44,8 @@ pub struct Fetched {
     pub token: Token,
     /// What the server, or we, have to say about it; for a verbose caller.
     pub warnings: Vec<String>,
+    /// By which the issuer's audit log knows the request.
+    pub request_id: Option<String>,
     /// The cluster that a token document names.
     pub document: Option<DocumentCluster>,
 }
@@ -130,12 +132,13 @@ fn fetched(
     now: Timestamp,
 ) -> Result<Fetched, SourceError> {
     let warnings = std::mem::take(&mut minted.warnings);
+    let request_id = minted.request_id.take();
     let token = Token::new(minted, now).map_err(|flaw| SourceError::UnusableToken {
         vault: vault.to_owned(),
         path: path.to_owned(),
         flaw,
     })?;
-    Ok(Fetched { token, warnings, document })
+    Ok(Fetched { token, warnings, request_id, document })
 }
 
 /// `start` and so many seconds; the end of time where there is none.

@@ -173,6 +173,7 @@ impl Ask for Script {
             lease_id: body.get("lease_id").and_then(Value::as_str).map(str::to_owned),
             lease_duration: body.get("lease_duration").and_then(Value::as_u64).unwrap_or_default(),
             warnings: texts("warnings"),
+            request_id: body.get("request_id").and_then(Value::as_str).map(str::to_owned),
             messages,
             session,
         })

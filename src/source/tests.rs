@@ -8,7 +8,14 @@ use crate::token::{Bound, Limit};
 
 fn minted(secret: &str, bounds: Vec<Bound>) -> Minted {
     let warnings = vec!["capped".to_owned()];
-    Minted { secret: SecretString::from(secret), bounds, subject: None, lease: None, warnings }
+    Minted {
+        secret: SecretString::from(secret),
+        bounds,
+        subject: None,
+        lease: None,
+        warnings,
+        request_id: None,
+    }
 }
 
 fn not_built(settings: &SourceSettings) -> String {

@@ -46,7 +46,14 @@ pub(crate) async fn mint<V: Ask>(vault: &V, role: &str, clock: fn() -> Timestamp
     let mut bounds = Vec::with_capacity(2);
     bounds.extend(claims.expires_at.map(|at| Bound { by: Limit::Expiry, at }));
     bounds.extend(ttl.map(|seconds| Bound { by: Limit::ExpiresIn, at: after(asked_at, seconds) }));
-    Ok(Minted { secret, bounds, subject: claims.subject, lease: None, warnings: reply.warnings })
+    Ok(Minted {
+        secret,
+        bounds,
+        subject: claims.subject,
+        lease: None,
+        warnings: reply.warnings,
+        request_id: reply.request_id,
+    })
 }
 
 /// The signatures that an API server verifies; see `--oidc-signing-algs` of kube-apiserver.

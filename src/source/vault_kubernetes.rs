@@ -48,7 +48,7 @@ pub(super) async fn mint<V: Ask>(
             refusal(vault, settings, &reply.messages).into()
         });
     }
-    let Reply { data, lease_id, lease_duration, mut warnings, session, .. } = reply;
+    let Reply { data, lease_id, lease_duration, mut warnings, request_id, session, .. } = reply;
     let credential = Account::read(data, settings).map_err(|why| SourceError::Answer {
         vault: vault.origin().to_owned(),
         path: path.clone(),
@@ -86,6 +86,7 @@ pub(super) async fn mint<V: Ask>(
         subject: Some(credential.subject),
         lease: lease_id.map(|id| Lease { id, ends_token: kind.map(|kind| kind == Kind::Generated) }),
         warnings,
+        request_id,
     })
 }
 

@@ -75,6 +75,9 @@ pub enum VaultError {
     /// Something that the log-in needs is missing or malformed.
     #[error("{what} cannot be used")]
     Settings { what: String, why: String, hint: Option<String> },
+    /// The token helper was ended, because the time was over.
+    #[error("the token helper `{helper}` did not answer in time")]
+    HelperLate { helper: String },
     /// A method that this version cannot do.
     #[error("this version cannot log in to `{vault}` with `{method}`")]
     Unsupported { vault: String, method: &'static str },
@@ -129,9 +132,11 @@ impl Explain for VaultError {
             | Self::NamespaceUnknown { .. }
             | Self::WrappingSpent { .. }
             | Self::WrappingForeign { .. } => ExitCode::Refused,
-            Self::Sealed { .. } | Self::Busy { .. } | Self::Unavailable { .. } | Self::Unanswered { .. } => {
-                ExitCode::Unreachable
-            }
+            Self::Sealed { .. }
+            | Self::Busy { .. }
+            | Self::Unavailable { .. }
+            | Self::Unanswered { .. }
+            | Self::HelperLate { .. } => ExitCode::Unreachable,
             Self::Http(error) => error.exit_code(),
             Self::Identity(error) => error.exit_code(),
             Self::Unusable { .. } => ExitCode::Unusable,
@@ -166,6 +171,7 @@ impl Explain for VaultError {
             Self::Identity(error) => error.why(),
             Self::Redirect { why, .. } => Some((*why).into()),
             Self::Cleartext { .. } => Some("whoever listens on the way could read it".into()),
+            Self::HelperLate { .. } => Some("it was ended when the time was over".into()),
             Self::Path { .. } => Some("it is empty, or has an empty, `.` or `..` segment".into()),
             Self::NamespaceUnknown { .. }
             | Self::Sealed { .. }
@@ -227,6 +233,7 @@ impl Explain for VaultError {
                     .into()
             }
             Self::Cleartext { .. } => "use an address that begins with `https://`".into(),
+            Self::HelperLate { .. } => super::found_token::HELPER_HINT.into(),
             Self::Unsupported { .. } => "choose another method in `auth` of this vault".into(),
             Self::Rejected { .. } | Self::Path { .. } => return None,
         };

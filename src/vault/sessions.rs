@@ -254,7 +254,7 @@ impl Vault {
         let expires_at = end(&auth, now);
         // At its maximum the server renews it by nothing.
         if let (Some(old), Some(new)) = (session.expires_at, expires_at)
-            && new <= old + TimeDelta::seconds(1)
+            && new - old <= TimeDelta::seconds(1)
         {
             self.note("the session has reached its maximum and cannot be extended");
             return None;

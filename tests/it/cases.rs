@@ -167,6 +167,18 @@ cases! {
     vault_without_leader
 }
 
+#[test]
+fn every_exit_code_has_a_case() {
+    let code = |entry: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(entry.unwrap().path().join("case.yaml")).unwrap();
+        let case: Value = serde_saphyr::from_str(&text).unwrap();
+        case["exit"].as_i64().unwrap()
+    };
+    let found: BTreeSet<i64> = fs::read_dir(folder()).unwrap().map(code).collect();
+    // A fault of ours is `secrets::standard_output_that_takes_nothing_…`.
+    assert_eq!(found, BTreeSet::from([0, 2, 3, 4, 5, 6, 7, 8, 130, 143]));
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
 }
@@ -174,7 +186,8 @@ fn folder() -> PathBuf {
 /// What `case.yaml` says. In every text `<vault>` is the address of the scripted Vault, `<other>`
 /// that of a second one, `<ca>` and `<other ca>` the files of their authorities, `<ca data>` the
 /// first one in base64, `<home>` the home, `<time N>` a moment N seconds from now, and `<token N>`
-/// a JWT that ends then (`<token>`: one that never ends).
+/// a JWT that ends then (`<token>`: one that never ends). Beside these fields `certificate` says
+/// whose the Vault shows: `expired`, or `foreign`; else one of `<ca>`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Case {
@@ -227,14 +240,13 @@ fn check(name: &str) {
     let mut case: Value = serde_saphyr::from_str(&text).unwrap();
     // The answers hold addresses too, so the servers come first and learn their answers later.
     let answers = Arc::new(std::sync::OnceLock::new());
-    // Whose certificate the Vault has: `expired`, or `foreign`; else one of `<ca>`.
-    let whose = case.as_object_mut().unwrap().remove("certificate");
-    let certificate = match whose.as_ref().and_then(Value::as_str) {
-        Some("expired") => ours.expired_server(&[]),
-        Some("foreign") => theirs.server(&[]),
-        None => ours.server(&[]),
-        Some(other) => panic!("no such certificate: {other}"),
-    };
+    let certificate =
+        match case.as_object_mut().unwrap().remove("certificate").as_ref().and_then(Value::as_str) {
+            Some("expired") => ours.expired_server(&[]),
+            Some("foreign") => theirs.server(&[]),
+            None => ours.server(&[]),
+            Some(other) => panic!("no such certificate: {other}"),
+        };
     let script = |at: usize| {
         let (answers, served) = (Arc::clone(&answers), std::sync::Mutex::new(Map::new()));
         move |request: &Seen| {
@@ -385,7 +397,7 @@ const DENY_KEYRINGS: &str = r"
 /// The answers, with a session that is good unless the case says something else.
 fn with_session(mut answers: Map<String, Value>) -> Map<String, Value> {
     let lookup = json!({"json": {"data": {
-        "accessor": "a", "display_name": "token", "entity_id": "", "expire_time": Words::time(36_000),
+        "accessor": "a", "display_name": "token", "entity_id": "", "expire_time": moment(36_000),
         "policies": ["default"], "renewable": true, "ttl": 36_000, "type": "service",
     }}});
     if !answers.contains_key("*") {
@@ -456,11 +468,6 @@ impl Words {
         }
     }
 
-    fn time(seconds: i64) -> String {
-        let moment = chrono::Utc::now() + chrono::TimeDelta::seconds(seconds);
-        moment.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-    }
-
     fn token(&self, seconds: Option<i64>) -> String {
         let now = chrono::Utc::now().timestamp();
         let mut claims = json!({"iss": "https://s3cret.example", "sub": "system:serviceaccount:team:reader"});
@@ -498,7 +505,7 @@ impl Words {
             while let Some(begin) = text.find(word) {
                 let end = begin + text[begin..].find('>').unwrap();
                 let seconds: i64 = text[begin + word.len()..end].parse().unwrap();
-                let made = if make { self.token(Some(seconds)) } else { Self::time(seconds) };
+                let made = if make { self.token(Some(seconds)) } else { moment(seconds) };
                 text.replace_range(begin..=end, &made);
             }
         }
@@ -521,6 +528,11 @@ impl Words {
         let home = home.path("").display().to_string();
         hide_times(&text.replace(home.trim_end_matches('/'), "HOME"))
     }
+}
+
+fn moment(seconds: i64) -> String {
+    let moment = chrono::Utc::now() + chrono::TimeDelta::seconds(seconds);
+    moment.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 /// Replaces every moment, in whichever way it is written.

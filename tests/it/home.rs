@@ -249,15 +249,42 @@ impl Home {
         self.finished(&child.wait_with_output().unwrap())
     }
 
+    /// Runs a shell script in this home: `$KUBECTL` and `$PLUGIN` are the programs.
+    pub fn shell(&self, kubeconfig: Option<&Path>, script: &str) -> Run {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).env_clear().envs(&*self.environment.borrow());
+        command.env("KUBECTL", tool("kubectl")).env("PLUGIN", PLUGIN);
+        if let Some(kubeconfig) = kubeconfig {
+            command.env("KUBECONFIG", kubeconfig);
+        }
+        let output = command.current_dir(self.folder.path()).stdin(Stdio::null()).output();
+        self.finished(&output.unwrap())
+    }
+
+    /// Another program in this home.
+    pub fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(&*self.environment.borrow()).current_dir(self.folder.path());
+        command
+    }
+
+    /// The lines of the journal.
+    pub fn journal(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path(".local/state/vaulttoken/journal.jsonl")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Notes what a run printed, for the search at the end.
     pub fn finished(&self, output: &Output) -> Run {
         let run = run_of(output);
         let mut printed = self.printed.borrow_mut();
         printed.push(run.stderr.clone());
-        let credential = serde_json::from_str::<Value>(&run.stdout).ok();
-        match credential.as_ref().and_then(|credential| credential["status"]["token"].as_str()) {
-            Some(token) if run.code == 0 => self.plant(token),
-            _ => printed.push(run.stdout.clone()),
+        for line in run.stdout.lines() {
+            let credential = serde_json::from_str::<Value>(line).ok();
+            match credential.as_ref().and_then(|credential| credential["status"]["token"].as_str()) {
+                Some(token) if run.code == 0 => self.plant(token),
+                _ => printed.push(line.to_owned()),
+            }
         }
         run
     }

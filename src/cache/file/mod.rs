@@ -23,6 +23,9 @@ pub use portable::Folder;
 /// The largest file that is read or written; tokens are a few kilobytes.
 pub const LARGEST: usize = 1024 * 1024;
 
+/// The largest file that is added to; whoever adds sees to it that it stays far smaller.
+const LARGEST_LOG: usize = 16 * LARGEST;
+
 /// Endings of files that a writer left behind when it died.
 const TEMPORARY: &str = ".tmp";
 
@@ -43,8 +46,8 @@ pub enum FolderError {
         /// Its owner.
         owner: u32,
     },
-    /// Others can write there, and we could not forbid it.
-    #[error("`{}` can be written by other users (mode {mode}), and its mode cannot be changed", path.display())]
+    /// Others can write there. Its mode is not ours to change.
+    #[error("`{}` can be written by other users (mode {mode})", path.display())]
     Open {
         /// The folder.
         path: PathBuf,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use zeroize::Zeroizing;
 
-use super::{FolderError, LARGEST, TEMPORARY, temporary_name, too_large};
+use super::{FolderError, LARGEST, LARGEST_LOG, TEMPORARY, temporary_name, too_large};
 use crate::token::Timestamp;
 
 /// A folder of this user.
@@ -114,6 +114,31 @@ impl Folder {
         }
     }
 
+    /// Opens a file to read it and to add to its end, and creates it if need be. Returns its size too.
+    pub fn open_to_append(&self, name: &str) -> io::Result<(File, usize)> {
+        self.open_log(name, true)
+    }
+
+    /// The same for a file that must be there; `None` where it is not.
+    #[must_use]
+    pub fn open_existing(&self, name: &str) -> Option<(File, usize)> {
+        self.open_log(name, false).ok()
+    }
+
+    fn open_log(&self, name: &str, create: bool) -> io::Result<(File, usize)> {
+        let file = OpenOptions::new().read(true).append(true).create(create).open(self.path.join(name))?;
+        let status = file.metadata()?;
+        let size = usize::try_from(status.len()).ok().filter(|size| status.is_file() && *size <= LARGEST_LOG);
+        let size =
+            size.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not a file of ours"))?;
+        Ok((file, size))
+    }
+
+    /// Gives a file another name, in the place of whatever has it.
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
     /// Opens a file to lock it, and creates it if need be.
     pub(in crate::cache) fn open_to_lock(&self, name: &str) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.path.join(name))
@@ -121,7 +146,8 @@ impl Folder {
 
     /// Whether this name still stands for this open file: an open file cannot be removed here.
     #[expect(clippy::unused_self, reason = "the same face as on Unix")]
-    pub(in crate::cache) fn is_still(&self, _name: &str, _file: &File) -> bool {
+    #[must_use]
+    pub fn is_still(&self, _name: &str, _file: &File) -> bool {
         true
     }
 
@@ -182,5 +208,20 @@ mod tests {
         assert!(temporary.exists());
         folder.sweep(born + TimeDelta::minutes(6), TimeDelta::minutes(5));
         assert!(!temporary.exists());
+    }
+
+    #[test]
+    fn a_log_is_added_to_and_can_be_put_aside() {
+        let outer = TempDir::new().unwrap();
+        let folder = Folder::create(&outer.path().join("a")).unwrap();
+        assert!(folder.open_existing("log").is_none());
+        for expected in [0, 2] {
+            let (mut log, size) = folder.open_to_append("log").unwrap();
+            assert_eq!(size, expected);
+            log.write_all(b"x\n").unwrap();
+        }
+        folder.rename("log", "log.1").unwrap();
+        assert_eq!(folder.open_existing("log.1").unwrap().1, 4);
+        assert!(folder.is_still("log.1", &folder.open_existing("log.1").unwrap().0));
     }
 }

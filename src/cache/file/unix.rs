@@ -13,10 +13,9 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-use super::{FolderError, LARGEST, TEMPORARY, temporary_name, too_large};
+use super::{FolderError, LARGEST, LARGEST_LOG, TEMPORARY, temporary_name, too_large};
 use crate::token::Timestamp;
 
-const ONLY_US: Mode = Mode::RWXU;
 const GROUP_AND_OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
 
@@ -28,7 +27,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder that exists. Its mode is tightened to 0700 where it is looser.
+    /// Opens a folder that exists; its mode is left as it is.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         // Security: a link in the folder's own place is not followed; on a shared `/dev/shm`
         // anybody can put one there.
@@ -43,17 +42,16 @@ impl Folder {
             return Err(FolderError::Foreign { path: path.into(), owner: status.st_uid });
         }
         let mode = Mode::from_raw_mode(status.st_mode);
-        // A read-only file system does not let us tighten; readers of names alone are harmless.
-        if mode.intersects(GROUP_AND_OTHERS)
-            && fs::fchmod(&descriptor, ONLY_US).is_err()
-            && mode.intersects(OTHERS_WRITE)
-        {
+        // Security: somebody else may have named a folder that the system lives on, so it is refused
+        // and never mended. Those who can only list it see names of files that they cannot read.
+        if mode.intersects(OTHERS_WRITE) {
             return Err(FolderError::Open { path: path.into(), mode: format!("{:04o}", mode.as_raw_mode()) });
         }
         Ok(Self { path: path.into(), descriptor })
     }
 
-    /// Opens a folder, and creates it and what is missing above it, for this user alone.
+    /// Opens a folder, and creates it and what is missing above it, for this user alone. What is
+    /// there already keeps its mode.
     pub fn create(path: &Path) -> Result<Self, FolderError> {
         match Self::open(path) {
             Err(FolderError::Absent { .. }) => {}
@@ -76,21 +74,22 @@ impl Folder {
         // Without NONBLOCK the open of a FIFO would wait for a writer for ever.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut file = File::from(fs::openat(&self.descriptor, name, flags, Mode::empty()).ok()?);
-        let size = size_of_ours(&fs::fstat(&file).ok()?)?;
+        let size = size_of_ours(&fs::fstat(&file).ok()?, LARGEST)?;
         let mut content = Zeroizing::new(vec![0; size]);
         file.read_exact(&mut content).ok()?;
         Some(content)
     }
 
-    /// Puts a file in the place of whatever has this name, whole or not at all. `durable`: it also
-    /// survives a crash of the machine right after. Returns when that was, by the file system's
-    /// clock.
+    /// Puts a file in the place of whatever has this name, whole or not at all as processes see it.
+    /// `durable`: it also survives a crash of the machine right after. Without, such a crash may leave
+    /// it cut or empty, which its seal or checksum shows: what can be fetched again is not worth the
+    /// wait for a disk. Returns when that was, by the file system's clock.
     pub fn replace(&self, name: &str, content: &[u8], durable: bool) -> io::Result<Timestamp> {
         if content.len() > LARGEST {
             return Err(too_large(content.len()));
         }
         let temporary = temporary_name()?;
-        let written = self.write(&temporary, content).and_then(|written_at| {
+        let written = self.write(&temporary, content, durable).and_then(|written_at| {
             fs::renameat(&self.descriptor, &temporary, &self.descriptor, name)?;
             Ok(written_at)
         });
@@ -103,14 +102,16 @@ impl Folder {
         written
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> io::Result<Timestamp> {
+    fn write(&self, name: &str, content: &[u8], durable: bool) -> io::Result<Timestamp> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let only_us = Mode::RUSR | Mode::WUSR;
         let mut file = File::from(fs::openat(&self.descriptor, name, flags, only_us)?);
         // A strange umask may have taken our own bits away.
         fs::fchmod(&file, only_us)?;
         file.write_all(content)?;
-        file.sync_all()?;
+        if durable {
+            file.sync_all()?;
+        }
         changed_at(&fs::fstat(&file)?).ok_or_else(|| io::Error::other("the file system has no time"))
     }
 
@@ -159,8 +160,37 @@ impl Folder {
         Ok(file)
     }
 
+    /// Opens a file to read it and to add to its end, and creates it if need be. Returns its size too.
+    pub fn open_to_append(&self, name: &str) -> io::Result<(File, usize)> {
+        self.open_log(name, OFlags::CREATE)
+    }
+
+    /// The same for a file that must be there; `None` where it is not.
+    #[must_use]
+    pub fn open_existing(&self, name: &str) -> Option<(File, usize)> {
+        self.open_log(name, OFlags::empty()).ok()
+    }
+
+    fn open_log(&self, name: &str, create: OFlags) -> io::Result<(File, usize)> {
+        let flags = OFlags::RDWR | OFlags::APPEND | create | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Without NONBLOCK the open of a FIFO would wait.
+        let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(fs::openat(&self.descriptor, name, flags, Mode::RUSR | Mode::WUSR)?);
+        let status = fs::fstat(&file)?;
+        // Security: a file that others can write, or that has a second name, is not ours.
+        let size = size_of_ours(&status, LARGEST_LOG)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not a file of ours alone"))?;
+        Ok((file, size))
+    }
+
+    /// Gives a file another name, in the place of whatever has it.
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(fs::renameat(&self.descriptor, from, &self.descriptor, to)?)
+    }
+
     /// Whether this name still stands for this open file.
-    pub(in crate::cache) fn is_still(&self, name: &str, file: &File) -> bool {
+    #[must_use]
+    pub fn is_still(&self, name: &str, file: &File) -> bool {
         let there = fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW);
         let ours = fs::fstat(file);
         matches!((there, ours), (Ok(there), Ok(ours)) if there.st_ino == ours.st_ino && there.st_dev == ours.st_dev)
@@ -208,13 +238,13 @@ fn changed_at(status: &Stat) -> Option<Timestamp> {
 ///
 /// Security: a hard link could make a file of ours from elsewhere look like an entry. No name at all
 /// is fine: the file was replaced between our opening it and looking at it, and is still whole.
-fn size_of_ours(status: &Stat) -> Option<usize> {
+fn size_of_ours(status: &Stat, largest: usize) -> Option<usize> {
     let size = usize::try_from(status.st_size).ok()?;
     let is_ours = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
         && status.st_uid == geteuid().as_raw()
         && !Mode::from_raw_mode(status.st_mode).intersects(GROUP_AND_OTHERS)
         && status.st_nlink <= 1
-        && size <= LARGEST;
+        && size <= largest;
     is_ours.then_some(size)
 }
 
@@ -259,13 +289,33 @@ mod tests {
     }
 
     #[test]
-    fn a_loose_folder_of_ours_is_tightened() {
+    fn no_folder_that_was_there_before_changes_its_mode() {
         let outer = TempDir::new().unwrap();
         let path = outer.path().join("loose");
         std::fs::create_dir(&path).unwrap();
-        set_mode(&path, 0o777);
-        Folder::open(&path).unwrap();
-        assert_eq!(mode(&path), 0o700);
+        // Where others can list names they cannot read what is in the files.
+        for listed in [0o755, 0o711, 0o750] {
+            set_mode(&path, listed);
+            let folder = Folder::open(&path).unwrap();
+            folder.replace("entry", b"content", false).unwrap();
+            assert_eq!(read(&Folder::create(&path).unwrap(), "entry").unwrap(), b"content");
+            assert_eq!(mode(&path), listed);
+            assert_eq!(mode(&path.join("entry")), 0o600);
+        }
+        for written in [0o777, 0o720, 0o1777] {
+            set_mode(&path, written);
+            let error = Folder::open(&path).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("`{}` can be written by other users (mode {written:04o})", path.display())
+            );
+            Folder::create(&path).unwrap_err();
+            assert_eq!(mode(&path), written);
+        }
+        // What was missing is ours alone, beneath a folder that is not.
+        set_mode(&path, 0o755);
+        Folder::create(&path.join("a/b")).unwrap();
+        assert_eq!([mode(&path), mode(&path.join("a")), mode(&path.join("a/b"))], [0o755, 0o700, 0o700]);
     }
 
     #[test]
@@ -303,10 +353,7 @@ mod tests {
     fn other_messages_name_the_folder_and_the_reason() {
         let path = PathBuf::from("/some/folder");
         let open = FolderError::Open { path: path.clone(), mode: "0777".into() };
-        assert_eq!(
-            open.to_string(),
-            "`/some/folder` can be written by other users (mode 0777), and its mode cannot be changed"
-        );
+        assert_eq!(open.to_string(), "`/some/folder` can be written by other users (mode 0777)");
         let source = io::Error::other("no space left on device");
         let refused = FolderError::Refused { path, source };
         assert_eq!(refused.to_string(), "`/some/folder` cannot be used: no space left on device");
@@ -364,9 +411,9 @@ mod tests {
         let (_outer, folder) = folder();
         folder.replace("entry", b"content", false).unwrap();
         let mut status = fs::statat(&folder.descriptor, "entry", AtFlags::empty()).unwrap();
-        assert_eq!(size_of_ours(&status), Some(7));
+        assert_eq!(size_of_ours(&status, LARGEST), Some(7));
         status.st_uid = status.st_uid.wrapping_add(1);
-        assert_eq!(size_of_ours(&status), None);
+        assert_eq!(size_of_ours(&status, LARGEST), None);
         if geteuid().is_root() {
             std::os::unix::fs::chown(folder.path().join("entry"), Some(65_534), None).unwrap();
             assert_eq!(read(&folder, "entry"), None);
@@ -380,9 +427,9 @@ mod tests {
         let open = File::open(folder.path().join("entry")).unwrap();
         folder.replace("entry", b"new content", false).unwrap();
         let mut status = fs::fstat(&open).unwrap();
-        assert_eq!((status.st_nlink, size_of_ours(&status)), (0, Some(7)));
+        assert_eq!((status.st_nlink, size_of_ours(&status, LARGEST)), (0, Some(7)));
         status.st_nlink = 2;
-        assert_eq!(size_of_ours(&status), None);
+        assert_eq!(size_of_ours(&status, LARGEST), None);
     }
 
     #[test]
@@ -408,7 +455,7 @@ mod tests {
     fn only_old_temporary_files_are_swept() {
         let (_outer, folder) = folder();
         let temporary = temporary_name().unwrap();
-        let born = folder.write(&temporary, b"half").unwrap();
+        let born = folder.write(&temporary, b"half", false).unwrap();
         folder.replace("entry", b"whole", false).unwrap();
         let age = TimeDelta::minutes(5);
         folder.sweep(born + age, age);

@@ -104,6 +104,21 @@ profiles: {jobs: {source: {vaultKv: {vault: shared}}}}
 }
 
 #[test]
+fn the_journal_is_switched_off_by_a_settings_file_and_not_by_one_that_a_flag_names() {
+    use crate::config::Journaling::{Off, On};
+    let of = |administrator: &str, person: &str, named_by| {
+        Settings::of_texts(administrator, &file(person), named_by).unwrap().journal
+    };
+    assert_eq!(of("", "", NamedBy::Settings), On);
+    for (word, expected) in [("off", Off), ("on", On), ("'off'", Off), ("false", Off), ("true", On)] {
+        assert_eq!(of("", &format!("journal: {word}\n"), NamedBy::Settings), expected, "{word}");
+    }
+    assert_eq!(of(&file("journal: off\n"), "journal: on\n", NamedBy::Settings), On);
+    assert_eq!(of("", "journal: off\n", NamedBy::Flag), On, "it may be a kubeconfig's flag");
+    assert!(Settings::of_text(&file("journal: never\n")).is_err());
+}
+
+#[test]
 fn a_file_that_the_persons_environment_names_is_as_good_as_the_usual_one() {
     let disk = Disk::new();
     disk.write("person.yaml", "vaults: {corp: {address: https://v}}\n");

@@ -528,6 +528,7 @@ proptest! {
             subject: None,
             lease: None,
             warnings: Vec::new(),
+            request_id: None,
         };
         let usable_until = Token::new(minted, now()).unwrap().usable_until;
         let mut limits: Vec<_> = token.into_iter().collect();

@@ -54,7 +54,7 @@ pub(super) fn read(
     };
     // What the token itself says of its owner is nearer to what the API server will see.
     let subject = claims.and_then(|claims| claims.subject).or(subject);
-    Ok((Minted { secret, bounds, subject, lease: None, warnings: Vec::new() }, cluster))
+    Ok((Minted { secret, bounds, subject, lease: None, warnings: Vec::new(), request_id: None }, cluster))
 }
 
 fn token(fields: &mut Fields, field: &str) -> Result<SecretString, Reason> {

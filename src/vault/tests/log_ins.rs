@@ -88,12 +88,20 @@ async fn approle_reads_its_secret_id_when_it_logs_in() {
     let (_, asked) = logged_in(approle(), &Typist::default()).await;
     assert_eq!(asked, [r#"- POST /v1/auth/approle/login {"role_id":"r-1"}"#]);
 
-    for (text, why) in [("", "the file is empty"), (&*"x".repeat(70_000), "the file is larger than 64 KiB")] {
+    for (text, why) in [("", "it is empty"), (&*"x".repeat(70_000), "it is larger than 64 KiB")] {
         std::fs::write(&file, text).unwrap();
         let told = refused(with_secret_id(&file, false), vec![], &Typist::default()).await;
         assert_eq!(told[0], format!("the secret id in `{}` cannot be used", file.display()));
         assert_eq!(told[1], why);
         assert_eq!(told[2..], ["check `secretIdFile` in `auth` of this vault", "2"]);
+    }
+    #[cfg(unix)]
+    {
+        // Nobody will ever write into it.
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let told = refused(with_secret_id(&pipe, false), vec![], &Typist::default()).await;
+        assert_eq!(told[1], "it is not a file");
     }
 }
 

@@ -1,0 +1,418 @@
+//! Every error of this crate in the lines that a person reads, by enum in `words/`: a variant that is
+//! in no list does not compile, and one that changes its words changes a file. What Vault's own
+//! errors and templates say is pinned beside them. `SNAPSHOTS=overwrite` writes the files anew.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use chrono::DateTime;
+use snapbox::{assert_data_eq, file};
+
+use super::{Calling, Error, ExitCode, Failure};
+use crate::cluster::ClusterFlaw;
+use crate::config::{Alternatives, By, EntryKind, Place, SettingsError, SourceKind, ValueError};
+use crate::exec::ExecError;
+use crate::http::{ConnectCause, HttpError, TlsCause};
+use crate::identity::{self, IdentityError, Provider};
+use crate::keystore::StoreError;
+use crate::source::SourceError;
+use crate::source::{vault_identity, vault_kubernetes, vault_kv};
+use crate::token::{Flaw, Timestamp};
+use crate::trust::{Difference, TrustError};
+use crate::vault::VaultError;
+
+/// The reports of these errors, each with its exit code.
+fn told(errors: Vec<impl Into<Error>>) -> String {
+    let calling =
+        Calling { program: "kubectl vaulttoken".into(), profile: Some("prod".into()), ..Calling::default() };
+    let report = |error: Error| format!("{} {}", error.exit_code(), error.report(&calling));
+    errors.into_iter().map(Into::into).map(report).collect()
+}
+
+/// Asserts that all variants are among the errors.
+macro_rules! all {
+    ($errors:expr, $enum:ident: $($variant:ident)*) => {{
+        let name = |error: &$enum| match error { $($enum::$variant { .. } => stringify!($variant)),* };
+        let found: BTreeSet<&str> = $errors.iter().map(name).collect();
+        assert_eq!(found, BTreeSet::from([$(stringify!($variant)),*]));
+    }};
+}
+
+fn at(second: i64) -> Timestamp {
+    DateTime::from_timestamp(1_893_456_000 + second, 0).unwrap()
+}
+
+fn evil(text: &str) -> String {
+    format!("{text}\u{1b}[2J\r\nforged: line")
+}
+
+fn names(list: &[&str]) -> Vec<String> {
+    list.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn of_trust() {
+    let server = || "https://evil.example:6443".to_owned();
+    let other = |difference, context: Option<&str>| TrustError::OtherCluster {
+        server: server(),
+        known: "https://prod.example:6443".into(),
+        difference,
+        context: context.map(str::to_owned),
+    };
+    let errors = vec![
+        other(Difference::Server, None),
+        other(Difference::Authority, Some("evil")),
+        other(Difference::Authority, Some("evil; echo 'owned' $(id)")),
+        TrustError::TlsOff { server: server() },
+        TrustError::NoClusterInfo,
+        TrustError::Cluster(ClusterFlaw::Server(evil("no address"))),
+        TrustError::Cluster(ClusterFlaw::Authority),
+        TrustError::Cluster(ClusterFlaw::AuthorityFile("it is not a file".into())),
+        TrustError::Cluster(ClusterFlaw::AuthorityMixed),
+        TrustError::Pin { server: server(), flaw: ClusterFlaw::Authority },
+        TrustError::UnknownVault { address: server(), foreign: Vec::new() },
+        TrustError::UnknownVault { address: "https://evil.example/;id".into(), foreign: Vec::new() },
+        TrustError::UnknownVault { address: server(), foreign: names(&["BAO_ADDR", "HOME"]) },
+        TrustError::ContextMissing,
+        TrustError::Fingerprint { server: server(), fingerprints: names(&["ab", "cd"]) },
+        TrustError::Fingerprint { server: server(), fingerprints: Vec::new() },
+        TrustError::NobodyToAsk { server: server(), fingerprints: names(&["ab"]) },
+        TrustError::Declined { server: server() },
+        TrustError::NotKept { path: "/state/trust.json".into(), reason: "read-only file system".into() },
+        TrustError::Memory { path: "/state/trust.json".into(), reason: "expected value".into() },
+    ];
+    all!(errors, TrustError: OtherCluster TlsOff NoClusterInfo Cluster Pin UnknownVault ContextMissing
+        Fingerprint NobodyToAsk Declined NotKept Memory);
+    assert_data_eq!(told(errors), file!["words/trust.txt"].raw());
+}
+
+#[test]
+fn of_exec_and_store() {
+    let errors = vec![
+        ExecError::Malformed("expected value at line 1 column 1".into()),
+        ExecError::UnknownVersion(evil("v9")),
+        ExecError::UnknownKind(evil("Pod")),
+        ExecError::NoSuchVersion(evil("v2")),
+        ExecError::NotForClients("trust"),
+        ExecError::NotForPersons("renew"),
+        ExecError::Terminal,
+        ExecError::Output("No space left on device (os error 28)".into()),
+    ];
+    all!(errors, ExecError: Malformed UnknownVersion UnknownKind NoSuchVersion NotForClients NotForPersons
+        Terminal Output);
+    assert_data_eq!(told(errors), file!["words/exec.txt"].raw());
+    let errors = vec![
+        StoreError::NoKeyring { reasons: names(&["system keyring: it is locked", "kernel keyring: no"]) },
+        StoreError::NoFolder { store: "plain", reasons: names(&["the environment names no home directory"]) },
+    ];
+    all!(errors, StoreError: NoKeyring NoFolder);
+    assert_data_eq!(told(errors), file!["words/store.txt"].raw());
+}
+
+#[test]
+fn of_the_network() {
+    let host = || "vault.example:8200".to_owned();
+    let connect = |cause, proxy: Option<&str>| HttpError::Connect {
+        host: host(),
+        cause,
+        proxy: proxy.map(str::to_owned),
+    };
+    let connects = [
+        ConnectCause::NameUnknown,
+        ConnectCause::Refused,
+        ConnectCause::TimedOut,
+        ConnectCause::Proxy("unsuccessful".into()),
+        ConnectCause::Other(evil("no route to host")),
+    ];
+    all!(connects, ConnectCause: NameUnknown Refused TimedOut Proxy Other);
+    let distrusts = [
+        TlsCause::UnknownIssuer,
+        TlsCause::Expired,
+        TlsCause::NotYetValid,
+        TlsCause::WrongName(Vec::new()),
+        TlsCause::WrongName(vec!["a.example".into(), evil("b.example")]),
+        TlsCause::NotTls,
+        TlsCause::ClientCertificate("alert CertificateRequired".into()),
+        TlsCause::Other(evil("something else")),
+    ];
+    all!(distrusts, TlsCause: UnknownIssuer Expired NotYetValid WrongName NotTls ClientCertificate Other);
+    let mut errors: Vec<HttpError> = connects.into_iter().map(|cause| connect(cause, None)).collect();
+    errors.push(connect(ConnectCause::Refused, Some("proxy.example:3128")));
+    errors.extend(distrusts.into_iter().map(|cause| HttpError::Tls { host: host(), cause }));
+    errors.extend([
+        HttpError::Deadline { host: host(), sent: true },
+        HttpError::Deadline { host: host(), sent: false },
+        HttpError::Interrupted { host: host(), why: "the connection was closed in the middle".into() },
+        HttpError::TooLarge { host: host(), limit: 4_194_304 },
+        HttpError::NotHttp { host: host(), why: evil("invalid HTTP version parsed") },
+        HttpError::Header { name: "x-vault-token".into() },
+        HttpError::Settings { what: "the proxy".into(), why: "no address".into() },
+    ]);
+    all!(errors, HttpError: Connect Tls Deadline Interrupted TooLarge NotHttp Header Settings);
+    assert_data_eq!(
+        told(errors.into_iter().map(VaultError::Http).collect()),
+        file!["words/network.txt"].raw()
+    );
+}
+
+#[test]
+fn of_identities() {
+    let who = || "identity `build`".to_owned();
+    let file = || identity::Place::File("/tokens/token".into());
+    let unreadable = |provider| IdentityError::Unreadable {
+        who: who(),
+        path: "/tokens/token".into(),
+        cause: "Permission denied (os error 13)".into(),
+        provider,
+    };
+    let missing =
+        |provider| IdentityError::VariableMissing { who: who(), variable: "ID_TOKEN".into(), provider };
+    let malformed = |place| IdentityError::Malformed { who: who(), place, why: "it is empty" };
+    let dead = |place| IdentityError::Dead { who: who(), place, ended_at: at(0) };
+    let refused = |status, words: Option<String>| IdentityError::Refused {
+        who: who(),
+        host: "tokens.example".into(),
+        status,
+        words,
+    };
+    let variable = || identity::Place::Variable("ID_TOKEN".into());
+    let answer = || identity::Place::Answer("tokens.example".into());
+    let errors = vec![
+        IdentityError::NotInThisVersion { who: who(), kind: "oidc" },
+        unreadable(Provider::Person),
+        unreadable(Provider::Kubelet),
+        missing(Provider::Person),
+        missing(Provider::Github),
+        missing(Provider::Gitlab),
+        IdentityError::NoAddress { who: who(), variable: "ACTIONS_ID_TOKEN_REQUEST_URL" },
+        malformed(file()),
+        malformed(variable()),
+        malformed(answer()),
+        dead(file()),
+        dead(variable()),
+        dead(answer()),
+        IdentityError::NotYet { who: who(), place: file(), starts_at: at(0) },
+        IdentityError::WrongAudience { who: who(), place: file(), audience: "vault".into() },
+        IdentityError::Cleartext { who: who(), host: "evil.example".into() },
+        refused(403, Some(evil("no"))),
+        refused(500, None),
+        refused(404, None),
+        IdentityError::Http {
+            who: who(),
+            cause: HttpError::Connect {
+                host: "tokens.example".into(),
+                cause: ConnectCause::Refused,
+                proxy: None,
+            },
+        },
+        IdentityError::Issuer { who: who(), failure: failure() },
+    ];
+    all!(errors, IdentityError: NotInThisVersion Unreadable VariableMissing NoAddress Malformed Dead NotYet
+        WrongAudience Cleartext Refused Http Issuer);
+    assert_data_eq!(told(errors), file!["words/identity.txt"].raw());
+}
+
+fn failure() -> Failure {
+    Failure {
+        exit_code: ExitCode::Unreachable,
+        what: "`https://hub.example` is sealed".into(),
+        why: None,
+        hint: Some("ask an operator to unseal it, then try again".into()),
+    }
+}
+
+#[test]
+fn of_sources() {
+    let (vault, path) = (|| "https://vault.example".to_owned(), || "kubernetes/creds/reader".to_owned());
+    let unusable = |flaw| SourceError::UnusableToken { vault: vault(), path: path(), flaw };
+    let errors = vec![
+        SourceError::NotInThisVersion { kind: "oidc" },
+        SourceError::NoMount { vault: vault(), mount: "kubernetes".into() },
+        SourceError::Answer { vault: vault(), path: path(), why: "it has no `data`".into() },
+        unusable(Flaw::Empty),
+        unusable(Flaw::Unprintable),
+        unusable(Flaw::TooLong(70_000)),
+        unusable(Flaw::Dead(at(0))),
+        unusable(Flaw::NotYet(at(0))),
+    ];
+    assert_data_eq!(told(errors), file!["words/source.txt"].raw());
+}
+
+#[test]
+fn of_the_kubernetes_engine() {
+    use vault_kubernetes::{Reason, Refused};
+    let reasons = [
+        Reason::NoRole,
+        Reason::NamespaceNotAllowed,
+        Reason::NamespaceNeeded,
+        Reason::ClusterWideBinding,
+        Reason::Unconfigured,
+        Reason::Unreachable,
+        Reason::LifetimeTooShort,
+        Reason::AccountMissing,
+        Reason::NamespaceMissing,
+        Reason::EngineForbidden,
+        Reason::EngineUnauthorized,
+        Reason::Other,
+    ];
+    all!(reasons, Reason: NoRole NamespaceNotAllowed NamespaceNeeded ClusterWideBinding Unconfigured Unreachable
+        LifetimeTooShort AccountMissing NamespaceMissing EngineForbidden EngineUnauthorized Other);
+    let mut errors = Vec::new();
+    for reason in reasons {
+        for namespace in [Some("team-a"), None] {
+            errors.push(SourceError::Kubernetes(Box::new(Refused {
+                vault: "https://vault.example".into(),
+                mount: "kubernetes/prod eu".into(),
+                role: "reader".into(),
+                namespace: namespace.map(str::to_owned),
+                reason,
+                words: namespace.map(|_| evil("the server's words")),
+            })));
+        }
+    }
+    assert_data_eq!(told(errors), file!["words/kubernetes.txt"].raw());
+}
+
+#[test]
+fn of_token_documents() {
+    use vault_kv::{NotRead, Reason};
+    let reasons = vec![
+        Reason::NoSecret { with_data: true },
+        Reason::NoSecret { with_data: false },
+        Reason::Deleted { at: at(0), version: 3 },
+        Reason::Outlived { at: at(0) },
+        Reason::Destroyed,
+        Reason::NotKv { engine: "kubernetes".into() },
+        Reason::OtherMount { mount: "other".into() },
+        Reason::Refused { words: Some(evil("no")) },
+        Reason::FieldMissing { field: "token".into(), present: names(&["jwt", "note"]) },
+        Reason::FieldMissing { field: "token".into(), present: Vec::new() },
+        Reason::Field { field: "token".into(), why: "it is a list, not text".into() },
+        Reason::OtherCluster { asked: "prod-eu".into(), found: evil("test-us") },
+        Reason::OtherTeam { asked: "payments".into(), found: "others".into() },
+        Reason::OtherServer { asked: "https://a".into(), found: "https://b".into() },
+        Reason::OtherAuthority,
+        Reason::Late { at: at(0) },
+    ];
+    all!(reasons, Reason: NoSecret Deleted Outlived Destroyed NotKv OtherMount Refused FieldMissing Field OtherCluster
+        OtherTeam OtherServer OtherAuthority Late);
+    let error = |reason| {
+        let (vault, path) = ("https://vault.example".to_owned(), "secret/sa/prod-eu/payments".to_owned());
+        SourceError::Kv(Box::new(NotRead { vault, path, reason }))
+    };
+    assert_data_eq!(told(reasons.into_iter().map(error).collect()), file!["words/documents.txt"].raw());
+}
+
+#[test]
+fn of_identity_tokens() {
+    use vault_identity::{NotIssued, Reason};
+    let reasons = vec![
+        Reason::NoEntity,
+        Reason::NoRole,
+        Reason::ClientNotAllowed,
+        Reason::Algorithm(evil("EdDSA")),
+        Reason::Other,
+    ];
+    all!(reasons, Reason: NoEntity NoRole ClientNotAllowed Algorithm Other);
+    let error = |reason| {
+        let (vault, role) = ("https://vault.example".to_owned(), "kubernetes".to_owned());
+        SourceError::Identity(Box::new(NotIssued { vault, role, reason, words: Some("no".into()) }))
+    };
+    assert_data_eq!(told(reasons.into_iter().map(error).collect()), file!["words/identity-tokens.txt"].raw());
+}
+
+#[test]
+fn of_settings() {
+    let file = || PathBuf::from("/home/me/my config.yaml");
+    let place = || Place { file: file(), line: 3, column: 7 };
+    let instead = |meant: Option<&str>, known: &[&str]| {
+        Box::new(Alternatives { meant: meant.map(str::to_owned), known: names(known) })
+    };
+    let value = || -> ValueError { SourceKind::try_from("vault-k8s".to_owned()).unwrap_err() };
+    let missing = |named_by| SettingsError::Missing { file: file(), named_by };
+    let unknown = |what, word: &str, instead| SettingsError::Unknown {
+        place: place(),
+        what,
+        word: word.into(),
+        instead,
+    };
+    let not_known = |by, kind, instead| SettingsError::NotKnown { by, kind, name: "prof".into(), instead };
+    let misplaced = |by| SettingsError::Misplaced { by, source_kind: "vaultIdentity" };
+    let many: Vec<String> = (0..20).map(|number| format!("p{number}")).collect();
+    let errors = vec![
+        missing(By::Flag("--config")),
+        missing(By::Variable("VAULTTOKEN_CONFIG")),
+        missing(By::Extension("profile")),
+        SettingsError::Unreadable { file: file(), cause: "Permission denied (os error 13)".into() },
+        SettingsError::NotAFile { file: file() },
+        SettingsError::TooLarge { file: file(), limit: 1_048_576 },
+        SettingsError::NotText { file: file() },
+        SettingsError::Unguarded { file: file(), owner: 1_000, mode: 0o666 },
+        SettingsError::Syntax { place: place(), cause: "unclosed quote".into() },
+        SettingsError::WrongType { place: place(), expected: "a mapping".into() },
+        unknown("field", &evil("adress"), instead(Some("address"), &["address", "auth"])),
+        unknown("kind", "x", instead(None, &["oidc"])),
+        unknown("field", "x", instead(None, &[])),
+        SettingsError::MissingField { place: place(), field: "apiVersion".into() },
+        SettingsError::MissingField { place: place(), field: "kind".into() },
+        SettingsError::MissingField { place: place(), field: "role".into() },
+        SettingsError::GivenTwice { place: place(), key: "vaults".into() },
+        SettingsError::TwoKinds { place: place() },
+        SettingsError::BadValue { place: place(), problem: "`x` cannot be a duration".into() },
+        SettingsError::Combination { place: place(), problem: "`a` and `b` exclude each other" },
+        SettingsError::NoSuchEntry {
+            place: place(),
+            kind: EntryKind::Vault,
+            name: "crop".into(),
+            instead: instead(Some("corp"), &["corp"]),
+        },
+        SettingsError::NoSuchEntry {
+            place: place(),
+            kind: EntryKind::Identity,
+            name: "pod".into(),
+            instead: instead(None, &[]),
+        },
+        SettingsError::Circle { vault: "corp".into() },
+        SettingsError::Word { by: By::Flag("--source"), problem: value() },
+        SettingsError::Word { by: By::Extension("role"), problem: value() },
+        SettingsError::Variable { variable: "VAULT_SKIP_VERIFY".into(), problem: "true or false".into() },
+        SettingsError::Extension { problem: "it is not a mapping".into(), allowed: None },
+        SettingsError::Extension { problem: evil("it may not hold `x`"), allowed: Some("`profile`") },
+        not_known(By::Flag("--profile"), EntryKind::Profile, instead(Some("prod"), &["prod", "test"])),
+        not_known(By::Variable("VAULTTOKEN_PROFILE"), EntryKind::Profile, instead(Some("prod"), &["prod"])),
+        not_known(By::Flag("--profile"), EntryKind::Profile, instead(None, &["x"])),
+        not_known(By::Flag("--vault"), EntryKind::Vault, instead(None, &[])),
+        not_known(By::Flag("--profile"), EntryKind::Provider, instead(None, &["x"])),
+        SettingsError::ProfileNeeded { known: many },
+        SettingsError::NoProfile,
+        SettingsError::SourceMisplaced { by: By::Flag("--source"), source_kind: "oidc", cause: "so".into() },
+        misplaced(By::Flag("--ttl")),
+        misplaced(By::Variable("VAULTTOKEN_TTL")),
+        misplaced(By::Extension("ttl")),
+        SettingsError::Needed { source_kind: "vaultKubernetes", what: "a role", flag: "--role" },
+        SettingsError::VaultNeeded { known: Vec::new() },
+        SettingsError::VaultNeeded { known: names(&["corp", "hub"]) },
+        SettingsError::TwoVaults { first: By::Flag("--vault"), second: By::Flag("--vault-address") },
+        SettingsError::LogIn { by: By::Flag("--username"), problem: "it is empty".into() },
+        SettingsError::NoSuchContext { name: evil("x"), instead: instead(None, &["a"]) },
+        SettingsError::NoSuchContext { name: "prd".into(), instead: instead(Some("prod"), &["prod"]) },
+        SettingsError::NoCurrentContext { known: names(&["a", "b"]) },
+        SettingsError::BrokenContext { context: evil("x"), cause: "it names no cluster".into() },
+    ];
+    all!(errors, SettingsError: Missing Unreadable NotAFile TooLarge NotText Unguarded Syntax WrongType Unknown
+        MissingField GivenTwice TwoKinds BadValue Combination NoSuchEntry Circle Word Variable Extension NotKnown
+        ProfileNeeded NoProfile SourceMisplaced Misplaced Needed VaultNeeded TwoVaults LogIn NoSuchContext
+        NoCurrentContext BrokenContext);
+    assert_data_eq!(told(errors), file!["words/settings.txt"].raw());
+}
+
+#[test]
+fn of_this_program() {
+    let errors = vec![
+        Error::Earlier(failure()),
+        Error::Interrupted(ExitCode::Interrupted),
+        Error::Interrupted(ExitCode::Terminated),
+        Error::Fault("no runtime: Too many open files (os error 24)".into()),
+    ];
+    assert_data_eq!(told(errors), file!["words/program.txt"].raw());
+}
