@@ -1,6 +1,13 @@
 # What people and CI run. `make test` is the whole suite against real servers; `make tools` fetches them.
+# `make bench` says what a call costs; benches/main.rs says how.
 
-.PHONY: build demo dist fmt lint notices test tools
+.PHONY: bench build demo dist fmt lint notices test tools
+
+# BENCH_PEERS names further exec plugins to stand beside ours: `make bench BENCH_PEERS="a get-token; b token"`.
+export BENCH_PEERS
+bench:
+	tests/rig/tools --bench
+	plugin=$$(krew-manifest/build) && BENCH_PLUGIN=$$plugin cargo bench --locked --bench cost
 
 build:
 	cargo build --release --locked

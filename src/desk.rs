@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::{CacheKey, TokenStore};
-use crate::cluster::{Cluster, KnownCluster};
-use crate::config::{
-    ClusterProfile, NamedBy, Overrides, Request, Settings, SettingsError, SettingsFiles, SourceSettings,
-};
+use crate::cluster::Cluster;
+use crate::config::{ClusterProfile, Overrides, Request, Settings, SettingsError, SettingsFiles};
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys;
 use crate::keystore::{Keystore, Place};
 use crate::memory::MemoryFile;
-use crate::trust::Pin;
+use crate::scope::Scope;
 use crate::vault::session::SessionKey;
 
 /// How long a keyring of the system may take to answer.
@@ -105,24 +103,12 @@ impl Desk {
         Some(keys::token_key(&self.request, self.session_key.as_ref(), None, &self.env))
     }
 
-    /// What the clusters of this request are remembered under: the profile of the person's own
-    /// settings. What only flags describe is remembered by the Vault and engine that it comes from,
-    /// whatever role or file a kubeconfig names.
-    #[must_use]
-    pub fn trust_label(&self) -> String {
-        if self.request.named_by != NamedBy::Flag {
-            return self.request.profile_label.clone();
-        }
-        let engine = match &self.request.source {
-            SourceSettings::VaultKubernetes(engine) => engine.mount.as_str(),
-            SourceSettings::VaultKv(engine) => engine.mount.as_str(),
-            SourceSettings::VaultIdentity(role) => role.role.as_str(),
-            SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => {
-                ""
-            }
-        };
-        let vault = self.request.vault.as_ref().map(|vault| vault.address.to_string());
-        format!("{} {} {engine}", vault.unwrap_or_default(), self.request.source.name())
+    /// Whose clusters its tokens may go to.
+    ///
+    /// # Errors
+    /// A pin whose CA cannot be read.
+    pub fn scope(&self) -> Result<Scope, Error> {
+        Ok(Scope::of(&self.request, &self.env)?)
     }
 
     /// Takes the profile's own cluster where none was named and there is just one: what a person
@@ -134,28 +120,12 @@ impl Desk {
         if self.cluster.is_some() {
             return Ok(());
         }
-        let memory = self.memory().read()?;
-        let mut known: Vec<KnownCluster> = memory.clusters(&self.trust_label()).to_vec();
-        for pin in self.pins()? {
-            // A pin without a CA is completed by what was remembered at its server.
-            if !known.iter().any(|known| known.is_at(&pin.cluster.server)) {
-                known.push(pin.cluster);
-            }
-        }
-        if let [only] = known.as_slice() {
-            self.cluster = Some(Cluster::of_known(only));
+        if let Some(only) = self.scope()?.only_cluster(&self.memory().read()?) {
+            self.cluster = Some(Cluster::of_known(&only));
             self.key =
                 keys::token_key(&self.request, self.session_key.as_ref(), self.cluster.as_ref(), &self.env);
         }
         Ok(())
-    }
-
-    /// The profile's pins with their CAs read.
-    ///
-    /// # Errors
-    /// A CA that cannot be read.
-    pub fn pins(&self) -> Result<Vec<Pin>, Error> {
-        self.request.pins.iter().map(|pin| Ok(Pin::of(pin)?)).collect()
     }
 
     /// What is remembered about clusters and Vaults.

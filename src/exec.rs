@@ -110,9 +110,8 @@ impl Explain for ExecError {
             Self::Malformed(_) | Self::UnknownVersion(_) | Self::UnknownKind(_) | Self::NoSuchVersion(_) => {
                 ExitCode::Usage
             }
-            Self::Terminal => ExitCode::Usage,
             Self::NotForClients(_) => ExitCode::Withheld,
-            Self::NotForPersons(_) => ExitCode::Usage,
+            Self::NotForPersons(_) | Self::Terminal => ExitCode::Usage,
             Self::Output(_) => ExitCode::Fault,
         }
     }

@@ -24,10 +24,15 @@ pub fn session_key(vault: &VaultSettings, request: &Request, env: &Env) -> Sessi
     SessionKey(method(tls(key, &vault.tls), &vault.auth, request, env).finish().to_string())
 }
 
-/// What a person accepts with a Vault that only a flag names: its address and whom to believe there.
+/// What a person accepts with a Vault that only a flag names: its address, whom to believe there, and
+/// what is sent there to log in.
 #[must_use]
 pub fn vault_identity(vault: &VaultSettings) -> String {
-    let key = KeyBuilder::new("vault", 1).list("addresses", vault.addresses.iter().map(ToString::to_string));
+    let key = KeyBuilder::new("vault", 1)
+        .list("addresses", vault.addresses.iter().map(ToString::to_string))
+        .optional("namespace", vault.namespace.as_deref())
+        // Which file or identity a log-in would send is the settings' word as well.
+        .part("auth", format!("{:?}", vault.auth));
     format!("{} {}", vault.address, tls(key, &vault.tls).finish())
 }
 

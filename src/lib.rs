@@ -16,6 +16,7 @@
     )
 )]
 
+pub mod admit;
 pub mod broker;
 pub mod cache;
 pub mod cli;
@@ -25,6 +26,7 @@ pub mod desk;
 pub mod env;
 pub mod error;
 pub mod exec;
+pub mod fetch;
 mod foreign_file;
 pub mod heal;
 pub mod http;
@@ -35,10 +37,12 @@ pub mod journal;
 pub mod keys;
 pub mod keystore;
 pub mod memory;
+pub mod network;
 pub mod probe;
 pub mod process;
 pub mod prompt;
 pub mod renew;
+pub mod scope;
 pub mod sign_in;
 pub mod sign_out;
 pub mod source;

@@ -14,7 +14,30 @@ use crate::cache::file::{Folder, FolderError};
 use crate::cache::lock;
 use crate::cluster::KnownCluster;
 use crate::error::Error;
-use crate::trust::TrustError;
+use crate::trust::{Pin, TrustError};
+
+/// A cluster that is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remembered {
+    /// Which.
+    #[serde(flatten)]
+    pub cluster: KnownCluster,
+    /// A person accepted it; else it only was the first.
+    #[serde(default)]
+    pub accepted: bool,
+}
+
+impl Remembered {
+    /// Whether it counts for a profile that is pinned: a person accepted it, or it completes a pin
+    /// that names its server and no CA. A first cluster does not outlive the pin that came later.
+    #[must_use]
+    pub fn counts_beside(&self, pins: &[Pin]) -> bool {
+        let completes =
+            |pin: &Pin| pin.cluster.authorities.is_empty() && pin.cluster.is_at(&self.cluster.server);
+        self.accepted || pins.iter().any(completes)
+    }
+}
 
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +45,7 @@ use crate::trust::TrustError;
 pub struct Memory {
     /// Clusters by profile.
     #[serde(default)]
-    clusters: BTreeMap<String, Vec<KnownCluster>>,
+    clusters: BTreeMap<String, Vec<Remembered>>,
     /// Addresses of Vaults that a person logged in to, beyond those that the settings name.
     #[serde(default)]
     vaults: Vec<String>,
@@ -31,7 +54,7 @@ pub struct Memory {
 impl Memory {
     /// The clusters that a profile served first or was told to trust.
     #[must_use]
-    pub fn clusters(&self, profile: &str) -> &[KnownCluster] {
+    pub fn clusters(&self, profile: &str) -> &[Remembered] {
         self.clusters.get(profile).map_or(&[], Vec::as_slice)
     }
 
@@ -41,11 +64,21 @@ impl Memory {
         &self.vaults
     }
 
-    /// Remembers a cluster for a profile.
-    pub fn add_cluster(&mut self, profile: &str, cluster: KnownCluster) {
+    /// Remembers a profile's first cluster.
+    pub fn add_first(&mut self, profile: &str, cluster: KnownCluster) {
+        self.add(profile, cluster, false);
+    }
+
+    /// Remembers a cluster that a person accepts for a profile.
+    pub fn accept_cluster(&mut self, profile: &str, cluster: KnownCluster) {
+        self.add(profile, cluster, true);
+    }
+
+    fn add(&mut self, profile: &str, cluster: KnownCluster, accepted: bool) {
         let known = self.clusters.entry(profile.to_owned()).or_default();
-        if !known.contains(&cluster) {
-            known.push(cluster);
+        match known.iter_mut().find(|known| known.cluster == cluster) {
+            Some(known) => known.accepted |= accepted,
+            None => known.push(Remembered { cluster, accepted }),
         }
     }
 
@@ -171,10 +204,13 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let file = MemoryFile::beneath(Some(&folder.path().join("state/vaulttoken")));
         assert_eq!(file.read().unwrap(), Memory::default());
-        file.accept(|memory| memory.add_cluster("prod", cluster("https://a:443"))).unwrap();
+        file.accept(|memory| memory.accept_cluster("prod", cluster("https://a:443"))).unwrap();
         file.accept(|memory| memory.add_vault("https://v:8200".into())).unwrap();
         let memory = file.read().unwrap();
-        assert_eq!(memory.clusters("prod"), [cluster("https://a:443")]);
+        assert_eq!(
+            memory.clusters("prod"),
+            [Remembered { cluster: cluster("https://a:443"), accepted: true }]
+        );
         assert_eq!(memory.clusters("other"), []);
         assert_eq!(memory.vaults(), ["https://v:8200"]);
     }

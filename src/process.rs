@@ -48,6 +48,16 @@ impl PartialEq for Caller {
 /// How many shells are looked through for the program above them.
 const MOST_SHELLS: usize = 4;
 
+/// A file of `/proc`. None of them says how long it is, and what is read in pieces that grow is made
+/// by the kernel again for each.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_at_once(path: &str) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut content = Vec::with_capacity(4096);
+    std::fs::File::open(path)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
 impl Caller {
     /// The program that ran us, where the system shows when it started: our parent, or whoever is
     /// above it where the parent is a shell that was started only to run us. Some clients start a
@@ -92,7 +102,7 @@ impl Caller {
     /// A process, and its parent's id.
     #[cfg(target_os = "linux")]
     fn read(id: u32) -> Option<(Self, u32)> {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let stat = String::from_utf8(read_at_once(&format!("/proc/{id}/stat")).ok()?).ok()?;
         // The second field, a name in brackets, may hold blanks and brackets.
         let (head, rest) = stat.rsplit_once(')')?;
         let name = head.split_once('(')?.1.to_owned();

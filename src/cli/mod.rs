@@ -15,6 +15,7 @@ mod token;
 mod trust;
 mod version;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,14 +124,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Runs one command: the whole program but for the process itself.
 #[must_use]
-pub fn run(
-    arguments: impl IntoIterator<Item = std::ffi::OsString>,
-    env: Env,
-    clock: fn() -> Timestamp,
-) -> u8 {
+pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() -> Timestamp) -> u8 {
     let program = called_as(&env);
     let calling = Calling { program: program.to_owned(), profile: None };
-    let arguments: Vec<std::ffi::OsString> = arguments.into_iter().collect();
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
     let line = match parse(&arguments, program) {
         Ok(line) => line,
         Err(error) => return ended(output::usage(&error), &calling),
@@ -188,7 +185,34 @@ fn called_as(env: &Env) -> &'static str {
     if env.filled("KUBECTL_PATH").is_some() { "kubectl vaulttoken" } else { "kubectl-vaulttoken" }
 }
 
-fn parse<W: Into<std::ffi::OsString> + Clone>(
+fn parse(arguments: &[OsString], program: &'static str) -> Result<CommandLine, clap::Error> {
+    match parse_get_token(arguments) {
+        Some(line) => Ok(line),
+        None => parse_any(arguments, program),
+    }
+}
+
+/// Clients run `get-token` again and again, and making the definitions of all commands takes a sixth
+/// of such a call: here are those of this one, the very same. What they do not take (a mistake, a
+/// call for help, another command) is [`parse_any`]'s to judge and to report.
+fn parse_get_token(arguments: &[OsString]) -> Option<CommandLine> {
+    let (_, [command, flags @ ..]) = arguments.split_first()? else { return None };
+    if command != "get-token" {
+        return None;
+    }
+    let definitions = clap::Command::new("get-token").no_binary_name(true);
+    let mut definitions = Common::augment_args(get_token::Flags::augment_args(definitions));
+    let matches = definitions.try_get_matches_from_mut(flags);
+    // Taking them apart again is work for nothing: the process ends with this call.
+    std::mem::forget(definitions);
+    let matches = matches.ok()?;
+    Some(CommandLine {
+        command: Command::GetToken(get_token::Flags::from_arg_matches(&matches).ok()?),
+        common: Common::from_arg_matches(&matches).ok()?,
+    })
+}
+
+fn parse_any<W: Into<OsString> + Clone>(
     arguments: &[W],
     program: &'static str,
 ) -> Result<CommandLine, clap::Error> {
@@ -268,3 +292,64 @@ impl Context {
 
 /// The usual end of a command.
 const DONE: ExitCode = ExitCode::Done;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Words that mean something to `get-token`, to all commands, to others or to none.
+    const WORDS: [&str; 32] = [
+        "get-token",
+        "status",
+        "help",
+        "--help",
+        "-h",
+        "-p",
+        "--profile",
+        "--profile=prod",
+        "prod",
+        "-pprod",
+        "-n",
+        "-v",
+        "-vvp",
+        "--",
+        "-",
+        "",
+        "--timeout=3s",
+        "--timeout",
+        "soon",
+        "--audience",
+        "a,b",
+        "--audience=c",
+        "--force-refresh",
+        "--force-refresh=yes",
+        "--cluster-server=https://prod",
+        "--ttl",
+        "1h",
+        "--rol",
+        "--role=x",
+        "--method=ldap",
+        "--config",
+        "--verbose",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+        #[test]
+        fn the_quick_way_understands_get_token_as_the_usual_way_does(
+            words in proptest::collection::vec(proptest::sample::select(&WORDS), 0..5),
+            command_first: bool,
+        ) {
+            let start = if command_first { &["kubectl-vaulttoken", "get-token"][..] } else { &["kubectl-vaulttoken"] };
+            let arguments: Vec<OsString> = start.iter().chain(&words).map(OsString::from).collect();
+            let usual = parse_any(&arguments, "kubectl-vaulttoken");
+            if let Some(quick) = parse_get_token(&arguments) {
+                prop_assert_eq!(format!("{quick:?}"), format!("{:?}", usual.unwrap()));
+            } else if command_first {
+                prop_assert!(usual.is_err(), "{usual:?}");
+            }
+        }
+    }
+}

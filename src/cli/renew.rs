@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Command, CommandLine, Context, DONE, called_as, get_token, parse};
+use super::{Command, CommandLine, Context, DONE, called_as, get_token, parse_any};
 use crate::error::{Calling, Error, ExitCode};
 use crate::exec::ExecError;
 use crate::issue::{self, Conditions};
@@ -15,7 +15,7 @@ pub(super) fn run(clock: fn() -> Timestamp) -> Result<ExitCode, Error> {
     let task = Task::read(std::io::stdin().lock()).map_err(|_| ExecError::NotForPersons(renew::COMMAND))?;
     let env = task.env();
     let program = called_as(&env);
-    let Ok(CommandLine { command: Command::GetToken(flags), common }) = parse(&task.arguments, program)
+    let Ok(CommandLine { command: Command::GetToken(flags), common }) = parse_any(&task.arguments, program)
     else {
         return Err(ExecError::NotForPersons(renew::COMMAND).into());
     };

@@ -38,8 +38,8 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
         return Err(TrustError::TlsOff { server: cluster.server.clone() }.into());
     }
     accept(cluster, &desk.request.profile_label, &flags.fingerprints)?;
-    let label = desk.trust_label();
-    desk.memory().accept(|memory| memory.add_cluster(&label, cluster.to_known()))?;
+    let label = desk.scope()?.label;
+    desk.memory().accept(|memory| memory.accept_cluster(&label, cluster.to_known()))?;
     output::note(&format!("{}: tokens may go to {}", desk.request.profile_label, cluster.server));
     Ok(DONE)
 }
@@ -54,14 +54,15 @@ fn accept(cluster: &Cluster, profile: &str, said: &[String]) -> Result<(), Trust
     if !somebody_is_there() {
         return Err(TrustError::NobodyToAsk { server, fingerprints });
     }
-    Terminal.tell(&format!("profile `{profile}`: tokens would go to {}", cluster.server));
+    let terminal = Terminal::default();
+    terminal.tell(&format!("profile `{profile}`: tokens would go to {}", cluster.server));
     for fingerprint in &cluster.authorities {
-        Terminal.tell(&format!("  certificate authority SHA-256 {}", with_colons(fingerprint)));
+        terminal.tell(&format!("  certificate authority SHA-256 {}", with_colons(fingerprint)));
     }
     if cluster.authorities.is_empty() {
-        Terminal.tell("  no certificate authority of its own: this system's roots decide");
+        terminal.tell("  no certificate authority of its own: this system's roots decide");
     }
-    match Terminal.ask("let them? [y/N] ") {
+    match terminal.ask("let them? [y/N] ") {
         Ok(answer) if matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") => Ok(()),
         _ => Err(TrustError::Declined { server }),
     }

@@ -1,10 +1,8 @@
 //! Why a mistake in the settings is one, and what mends it: the second and third line that a person
 //! reads. The first is the error's own.
 
-use std::path::Path;
-
 use super::problem::{Alternatives, By, EntryKind, SettingsError};
-use crate::error::{ExitCode, Explain};
+use crate::error::{ExitCode, Explain, shell_word};
 
 /// At most a dozen names, so that a line stays a line.
 fn list(names: &[String]) -> String {
@@ -21,7 +19,7 @@ fn there_are(kind: &str, known: &[String]) -> String {
 }
 
 fn write(instead: &Alternatives, flag: &str) -> Option<String> {
-    instead.meant.as_ref().map(|meant| format!("write `{flag}{meant}`"))
+    instead.meant.as_ref().map(|meant| format!("write `{flag}{}`", shell_word(meant)))
 }
 
 impl Explain for SettingsError {
@@ -84,9 +82,10 @@ impl Explain for SettingsError {
                 By::Extension(_) => "name a file that exists".to_owned(),
             }),
             Self::NotText { .. } => Some("save it as UTF-8".to_owned()),
-            Self::Unreadable { file, .. } => Some(format!("ls -l {}", shell_word(file))),
+            Self::Unreadable { file, .. } => Some(format!("ls -l {}", shell_word(&file.to_string_lossy()))),
             Self::Unguarded { file, .. } => {
-                let file = shell_word(file);
+                let file = file.to_string_lossy();
+                let file = shell_word(&file);
                 Some(format!("sudo chown root {file} && sudo chmod go-w {file}"))
             }
             Self::Unknown { instead, .. } | Self::NoSuchEntry { instead, .. } => write(instead, ""),
@@ -139,9 +138,4 @@ impl Explain for SettingsError {
             | Self::BrokenContext { .. } => None,
         }
     }
-}
-
-/// A path as a shell takes it.
-fn shell_word(path: &Path) -> String {
-    crate::error::shell_word(&path.display().to_string()).into_owned()
 }

@@ -97,8 +97,8 @@ fn of_exec_and_store() {
         ExecError::Terminal,
         ExecError::Output("No space left on device (os error 28)".into()),
     ];
-    all!(errors, ExecError: Malformed UnknownVersion UnknownKind NoSuchVersion NotForClients NotForPersons Terminal
-        Output);
+    all!(errors, ExecError: Malformed UnknownVersion UnknownKind NoSuchVersion NotForClients NotForPersons
+        Terminal Output);
     assert_data_eq!(told(errors), file!["words/exec.txt"].raw());
     let errors = vec![
         StoreError::NoKeyring { reasons: names(&["system keyring: it is locked", "kernel keyring: no"]) },

@@ -77,6 +77,9 @@ pub(super) async fn mint<V: Ask>(
     }
     // What the name tells costs nothing, and `logout` can then say what became of the token.
     let kind = kind.or_else(|| is_named_by_the_engine(&credential.subject).then_some(Kind::Generated));
+    if kind == Some(Kind::Generated) && ends.session.is_some_and(|end| end <= clock()) {
+        return Err(session_was_over(vault, &session).into());
+    }
     Ok(Minted {
         secret: credential.token,
         bounds: ends.bounds(kind),
@@ -85,6 +88,16 @@ pub(super) async fn mint<V: Ask>(
         warnings,
         request_id,
     })
+}
+
+/// The account was deleted with the session that it was made in: the token is no more at fault than
+/// anybody's clock.
+fn session_was_over<V: Ask>(vault: &V, session: &Session) -> VaultError {
+    VaultError::LoginRequired {
+        vault: vault.origin().to_owned(),
+        method: if session.ours { "session" } else { "token" },
+        why: "the session ended while the token was made, and took it along".to_owned(),
+    }
 }
 
 fn body(settings: &VaultKubernetes) -> serde_json::Value {

@@ -128,7 +128,7 @@ impl Vault {
         self.call(Call::read(LOOKUP_SELF)).await?.data()
     }
 
-    /// The answer, or the denial of a 403.
+    /// The answer, or a refusal that another session may not meet: a 403, or a session used up.
     async fn call_as(
         &self,
         session: &Session,
@@ -161,7 +161,12 @@ impl Vault {
                 operation: call.operation,
                 messages: reply.messages(),
             })),
-            _ => Err(self.rejected(call.path, &reply)),
+            _ => {
+                let rejected = self.rejected(call.path, &reply);
+                // The session's last use: what the call made was revoked at once, with the session.
+                let used_up = reply.messages().iter().any(|message| message.contains("had one use left"));
+                if used_up { Ok(Err(rejected)) } else { Err(rejected) }
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! What Vault refused, or why it could not be asked; each variant is one thing to do next.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
-use crate::error::{ExitCode, Explain, printable};
+use crate::error::{ExitCode, Explain, printable, shell_word};
 use crate::http::HttpError;
 use crate::identity::IdentityError;
 
@@ -87,6 +87,9 @@ pub enum VaultError {
     /// The person gave up.
     #[error("the log-in to `{vault}` was given up")]
     GivenUp { vault: String },
+    /// The person did not answer in the time that they were given.
+    #[error("the log-in to `{vault}` was given up: nobody answered in time")]
+    Unanswered { vault: String },
 }
 
 fn of(who: Option<&str>) -> String {
@@ -138,6 +141,7 @@ impl Explain for VaultError {
             Self::Redirect { .. } | Self::Cleartext { .. } => ExitCode::Withheld,
             Self::Path { .. } | Self::Settings { .. } | Self::Unsupported { .. } => ExitCode::Usage,
             Self::GivenUp { .. } => ExitCode::Interrupted,
+            Self::Unanswered { .. } => ExitCode::Unreachable,
         }
     }
 
@@ -171,7 +175,8 @@ impl Explain for VaultError {
             Self::NamespaceUnknown { .. }
             | Self::Sealed { .. }
             | Self::Unsupported { .. }
-            | Self::GivenUp { .. } => None,
+            | Self::GivenUp { .. }
+            | Self::Unanswered { .. } => None,
         }
     }
 
@@ -187,28 +192,30 @@ impl Explain for VaultError {
                 "{program} login{profile}".into()
             }
             Self::LoginRefused { status: 403, mount, .. } => {
-                format!("check that `auth/{mount}` exists and that this identity may log in there")
+                format!(
+                    "check that `auth/{}` exists and that this identity may log in there",
+                    shell_word(mount)
+                )
             }
             Self::LoginRefused { status: 400, mount, .. } => {
-                format!("check the role at `auth/{mount}` and what it binds to")
+                format!("check the role at `auth/{}` and what it binds to", shell_word(mount))
             }
             Self::LoginRefused { mount, .. } => {
-                format!("ask an operator of this Vault to look at `auth/{mount}`")
+                format!("ask an operator of this Vault to look at `auth/{}`", shell_word(mount))
             }
             Self::Denied { path, operation, .. } => {
-                let mut hint = String::from("ask for a policy with ");
-                let _ = write!(
-                    hint,
-                    "`path \"{}\" {{ capabilities = [\"{}\"] }}`",
-                    printable(path),
-                    operation.capability()
-                );
-                hint
+                let path = printable(path);
+                let rule = format!("path \"{path}\" {{ capabilities = [\"{}\"] }}", operation.capability());
+                let is_plain = matches!(shell_word(&path), Cow::Borrowed(_));
+                let rule = if is_plain { rule } else { shell_word(&rule).into_owned() };
+                format!("ask for a policy with `{rule}`")
             }
+            Self::Unanswered { .. } => "try again, or allow more time with `--login-timeout`".into(),
             Self::NamespaceUnknown { .. } => "check `namespace` of this vault in the settings".into(),
             Self::WrappingSpent { mount, .. } => {
                 format!(
-                    "if this machine did not unwrap it, revoke that secret id; ask for a new one of `auth/{mount}`"
+                    "if this machine did not unwrap it, revoke that secret id; ask for a new one of `auth/{}`",
+                    shell_word(mount)
                 )
             }
             Self::WrappingForeign { .. } => {

@@ -12,7 +12,7 @@ use super::{Call, Vault, VaultError};
 pub enum Revocation {
     /// It is revoked.
     Done,
-    /// No policy of ours allows it: it lives until its own end.
+    /// No policy of ours allows it, or it is of a kind that cannot be: it lives until its own end.
     NotAllowed,
     /// It was gone already.
     Gone,
@@ -43,6 +43,10 @@ impl Vault {
                 Health::Alive => Revocation::NotAllowed,
                 Health::Dead => Revocation::Gone,
             },
+            // No server keeps a record of batch tokens that it could delete.
+            400 if reply.messages().iter().any(|message| message.contains("batch token")) => {
+                Revocation::NotAllowed
+            }
             _ => return Err(self.rejected(path, &reply)),
         };
         if outcome != Revocation::NotAllowed {

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::engine::{self, Engine, corp, home_with, subject};
+use crate::engine::{self, Engine, home_with, subject};
 use crate::home::{Home, exec_info};
 use crate::rig::{Authority, Cluster, Double, Reply, Seen, Vault, unique};
 

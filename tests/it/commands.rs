@@ -1,12 +1,16 @@
 //! The commands besides `get-token`, as `SURFACE.md` promises them, with real tokens.
 
-use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::engine::{self, Engine, corp, home_with, home_with_token, subject};
+use crate::engine::{self, Engine, corp, home_with, home_with_token, log_ins, subject};
 use crate::home::{Home, exec_info};
-use crate::rig::{Cluster, Vault, poll, unique};
+use crate::rig::{Cluster, Double, Reply, Vault, poll, unique};
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A home where alice has logged in, for one role of the engine.
 fn home_of_alice(engine: &Engine, role: &str) -> Home {
@@ -52,12 +56,10 @@ fn logout_kills_a_generated_account_and_the_session() {
     let told = json!([{"cluster": cluster.server, "revoked": true, "staysValidUntil": null, "why": null}]);
     assert_eq!(list["items"][0]["tokens"], told);
     assert!(!is_session_alive(&engine.policy));
-    assert!(
-        Vault::shared().root().list(&format!("sys/leases/lookup/{}/creds/viewer", engine.mount)).is_empty()
-    );
-    poll("a token that the API server refuses", std::time::Duration::from_secs(30), || {
-        subject(cluster, &token).is_none().then_some(())
-    });
+    // The server answers first and then revokes the leases of a session.
+    let leases = format!("sys/leases/lookup/{}/creds/viewer", engine.mount);
+    poll("the end of the lease", LIMIT, || Vault::shared().root().list(&leases).is_empty().then_some(()));
+    poll("a token that the API server refuses", LIMIT, || subject(cluster, &token).is_none().then_some(()));
     assert_eq!(home.get_token(&[], None).code, 3);
     assert_eq!(home.run(&["status", "--output=json"]).json()["items"][0]["token"]["state"], "absent");
 }
@@ -94,28 +96,111 @@ fn logout_without_a_session_of_ours_revokes_the_lease_alone() {
     home.set("VAULT_TOKEN", &vault_token);
     let token = home.get_token(&[], Some(&cluster_info(cluster))).quiet().token();
     let list = home.run(&["logout", "--output=json"]).quiet().json();
+    assert_eq!(list["items"][0]["session"], "notOurs", "{list}");
     assert_eq!(list["items"][0]["tokens"][0]["revoked"], true, "{list}");
-    poll("a token that the API server refuses", std::time::Duration::from_secs(30), || {
-        subject(cluster, &token).is_none().then_some(())
-    });
+    poll("a token that the API server refuses", LIMIT, || subject(cluster, &token).is_none().then_some(()));
     assert!(Vault::shared().session(&vault_token).read("auth/token/lookup-self")["ttl"].is_number());
 }
 
 #[test]
-fn logout_works_here_even_where_the_server_cannot_be_reached() {
+fn logout_leaves_nothing_here_even_where_the_server_cannot_be_reached() {
     let engine = engine::shared();
-    let home = home_of_alice(&engine, "reader");
-    home.get_token(&[], None).quiet();
-    let settings = fs::read_to_string(home.path(".config/vaulttoken/config.yaml")).unwrap();
-    // Nobody listens at port 1; the session is kept under the address, so it is another vault's then.
-    let unreachable = settings.replace(&Vault::shared().address, "https://127.0.0.1:1");
-    home.write(".config/vaulttoken/config.yaml", &unreachable);
+    let (root, mount) = (Vault::shared().root(), unique("userpass"));
+    root.enable_auth("userpass", &mount);
+    root.userpass_user(&mount, "alice", "correct horse", &[&engine.policy]);
+    let is_down = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_down);
+    let proxy = Double::before(&Vault::shared().authority, &Vault::shared().address, move |_| {
+        if seen.load(Ordering::SeqCst) { Reply::Lost } else { Reply::Passed }
+    });
+    let home = Home::new();
+    home.plant("correct horse");
+    home.settings(&json!({
+        "vaults": {"corp": {
+            "address": proxy.address, "certificateAuthority": Vault::shared().ca_file(),
+            "auth": {"userpass": {"mount": mount, "username": "alice"}},
+        }},
+        "profiles": {"prod": {"source": engine.source("viewer")}},
+    }));
+    home.run_with_input(&["login"], "correct horse\n").succeeded();
+    is_down.store(true, Ordering::SeqCst);
+    let run = home.run(&["logout", "--timeout=2s", "--output=json"]);
+    assert_eq!((run.code, run.stderr.as_str()), (5, ""), "{run:?}");
+    let told = &run.json()["items"][0];
+    assert_eq!((&told["session"], &told["tokens"][0]["revoked"]), (&json!("staysValid"), &json!(false)));
+    assert!(told["failure"].as_str().is_some_and(|failure| failure.contains("127.0.0.1")), "{told}");
+    let item = home.run(&["status", "--output=json"]).json()["items"][0].take();
+    assert_eq!((&item["token"]["state"], &item["session"]["state"]), (&json!("absent"), &json!("absent")));
+    assert!(is_session_alive(&engine.policy), "as it was told");
+}
+
+#[test]
+fn logout_forgets_a_session_that_no_client_can_be_made_for() {
+    let engine = engine::shared();
+    let home = home_with(&engine, "reader", None);
+    let pasted = engine.vault_token(&Vault::shared().root());
+    home.plant(&pasted);
+    home.run_with_input(&["login", "--method=token"], &format!("{pasted}\n")).succeeded();
+    // From now on the token helper fails, and with it every call.
+    home.write(".vault", "token_helper = \"/nowhere/helper\"\n");
     let run = home.run(&["logout", "--output=json"]);
-    assert_eq!(run.json()["items"][0]["profile"], "prod");
-    home.write(".config/vaulttoken/config.yaml", &settings);
-    assert_eq!(home.run(&["status", "--output=json"]).json()["items"][0]["token"]["state"], "absent");
+    assert_ne!(run.code, 0, "{run:?}");
+    let item = home.run(&["status", "--output=json"]).json()["items"][0].take();
+    assert_eq!((&item["token"]["state"], &item["session"]["state"]), (&json!("absent"), &json!("absent")));
+}
+
+#[test]
+fn a_log_in_with_a_token_that_lies_about_replaces_what_was_kept() {
+    let engine = engine::shared();
+    let home = home_with(&engine, "reader", None);
+    let (first, second) = (engine.vault_token(&Vault::shared().root()), unique("second"));
+    home.plant(&first);
+    home.run_with_input(&["login"], &format!("{first}\n")).succeeded();
+    let root = Vault::shared().root();
+    let options = json!({"policies": [engine.policy], "ttl": "1h", "display_name": second});
+    home.write_secret(".vault-token", &root.child_token(&options));
+    let run = home.run(&["login"]).succeeded();
+    assert!(run.stderr.contains(&second), "{run:?}");
+    home.run(&["refresh"]).succeeded();
+    let minted = Vault::shared().audit_log().into_iter().rev().find(|entry| {
+        entry["request"]["path"] == format!("{}/creds/reader", engine.mount) && entry["type"] == "response"
+    });
+    let name = minted.unwrap()["auth"]["display_name"].take();
+    assert!(name.as_str().is_some_and(|name| name.contains(&second)), "{name}");
+}
+
+#[test]
+fn what_was_refused_for_want_of_a_log_in_works_at_once_after_it() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_of_alice(&engine, "reader");
+    home.run(&["logout"]).succeeded();
+    home.get_token(&[], Some(&cluster_info(cluster))).failed(3);
+    home.run_with_input(&["login"], "correct horse\n").succeeded();
+    // The token that `login` fetched is of no cluster yet; without it the failure would count.
+    for entry in std::fs::read_dir(home.path(".cache/vaulttoken")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "token") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    home.get_token(&[], Some(&cluster_info(cluster))).quiet();
+}
+
+#[test]
+fn nobody_logs_in_only_to_log_out() {
+    let (engine, root, mount) = (engine::shared(), Vault::shared().root(), unique("approle"));
+    root.enable_auth("approle", &mount);
+    let (role_id, secret_id) = root.approle(&mount, "job", &[&engine.policy]);
+    let auth = json!({"approle": {"mount": mount, "roleId": role_id, "secretIdFile": "secret-id"}});
+    let home = home_with(&engine, "viewer", Some(&auth));
+    home.write_secret(".config/vaulttoken/secret-id", &secret_id);
+    home.get_token(&[], None).quiet();
+    std::fs::remove_dir_all(home.path(".local/state/vaulttoken/sessions")).unwrap();
+    let before = log_ins(&mount);
     let list = home.run(&["logout", "--output=json"]).quiet().json();
-    assert_eq!(list["items"][0]["session"], "revoked");
+    assert_eq!(list["items"][0]["session"], "none", "{list}");
+    assert_eq!(list["items"][0]["tokens"][0]["revoked"], false, "{list}");
+    assert_eq!(log_ins(&mount), before);
 }
 
 #[test]
@@ -140,14 +225,17 @@ fn status_has_the_fields_that_programs_read_and_never_asks_anybody() {
     assert_eq!(item["subject"], json!(engine.reader()));
     assert!(["keyring", "kernelKeyring", "plain"].contains(&item["store"].as_str().unwrap()), "{item}");
     assert_eq!(keys(&item["token"]), ["expiresAt", "limitedBy", "refreshAfter", "state", "usableUntil"]);
-    assert_eq!((&item["token"]["state"], &item["token"]["limitedBy"]), (&json!("valid"), &json!("expiry")));
+    assert_eq!(item["token"]["state"], "valid");
+    // Its lease was given the same length, and one of them begins a moment earlier.
+    let limit = item["token"]["limitedBy"].as_str().unwrap();
+    assert!(["expiry", "lease"].contains(&limit), "{item}");
     assert_eq!(keys(&item["session"]), ["expiresAt", "method", "renewable", "state", "vault"]);
     let session = &item["session"];
     assert_eq!((&session["vault"], &session["method"]), (&json!("corp"), &json!("userpass")));
     assert_eq!((&session["state"], &session["renewable"]), (&json!("valid"), &json!(true)));
 
     let yaml = home.run(&["status", "prod", "--output=yaml"]).quiet().stdout;
-    for line in ["apiVersion: vaulttoken.dev/v1alpha1", "kind: StatusList", "limitedBy: expiry"] {
+    for line in ["apiVersion: vaulttoken.dev/v1alpha1", "kind: StatusList", &format!("limitedBy: {limit}")] {
         assert!(yaml.contains(line), "{yaml}");
     }
     let table = home.run(&["status"]).quiet().stdout;
@@ -264,7 +352,10 @@ fn login_without_a_profile_logs_in_to_the_vault_that_is_named() {
         "vaults": corp(Vault::shared(), Some(&auth)),
         "profiles": {"a": {"source": engine.source("reader")}, "b": {"source": engine.source("viewer")}},
     }));
+    // It is about tokens, and may stay set.
+    home.set("VAULTTOKEN_NAMESPACE", "team");
     let run = home.run_with_input(&["login", "--vault=corp"], "correct horse\n").succeeded();
+    home.unset("VAULTTOKEN_NAMESPACE");
     assert_eq!(run.stderr.matches("logged in to ").count(), 1);
     // Both profiles come by that one session.
     for profile in ["a", "b"] {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::home::Home;
+use crate::home::{Home, exec_info};
 use crate::rig::{Cluster, Session, Vault, unique};
 
 /// An engine with the roles `reader` (an existing account), `viewer` (an account is generated and
@@ -104,4 +104,22 @@ pub fn subject(cluster: &Cluster, token: &str) -> Option<String> {
         403 => answer.json["message"].as_str()?.split('"').nth(1).map(str::to_owned),
         status => panic!("status {status}: {}", answer.text),
     }
+}
+
+/// Gets a token without anybody's help, and makes sure whose it is.
+#[track_caller]
+pub fn gets_a_token(home: &Home, engine: &Engine) {
+    let token = home.get_token(&[], Some(&exec_info("v1", None))).quiet().token();
+    assert_eq!(subject(Cluster::shared(), &token).as_deref(), Some(engine.reader().as_str()));
+}
+
+/// How often somebody logged in at `mount`.
+pub fn log_ins(mount: &str) -> usize {
+    let path = format!("auth/{mount}/login");
+    let log = Vault::shared().audit_log();
+    let is_log_in = |entry: &&Value| {
+        entry["type"] == "response"
+            && entry["request"]["path"].as_str().is_some_and(|at| at.starts_with(&path))
+    };
+    log.iter().filter(is_log_in).count()
 }

@@ -261,6 +261,13 @@ impl Home {
         self.finished(&output.unwrap())
     }
 
+    /// Another program in this home.
+    pub fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(&*self.environment.borrow()).current_dir(self.folder.path());
+        command
+    }
+
     /// The lines of the journal.
     pub fn journal(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path(".local/state/vaulttoken/journal.jsonl")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! What a person does with the real kubectl, in each of the ways that a kubeconfig can name us.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::terminal::Terminal;
 const PROD: [&str; 2] = ["get-token", "--profile=prod"];
 
 /// Whom the API server takes us for, in kubectl's words.
-fn whoami(home: &Home, kubeconfig: &PathBuf) -> String {
+fn whoami(home: &Home, kubeconfig: &Path) -> String {
     let format = "--output=jsonpath={.status.userInfo.username}";
     home.kubectl(kubeconfig, &["auth", "whoami", format]).quiet().stdout
 }

@@ -138,11 +138,11 @@ fn an_outage_is_told_to_a_person_at_a_terminal_and_to_nobody_else() {
     info["spec"]["interactive"] = json!(true);
     due.home.set("KUBERNETES_EXEC_INFO", &info.to_string());
     let script =
-        "script -qec '\"$PLUGIN\" get-token --profile=jobs >credential' typed; cat typed >&2; cat credential";
+        "script -qec '\"$PLUGIN\" get-token --profile=jobs >/dev/null' typed >/dev/null; cat typed >&2";
     let run = due.home.shell(None, script);
     due.home.unset("KUBERNETES_EXEC_INFO");
     assert!(run.stderr.contains("warning: an older token is used, for fetching a new one failed"), "{run:?}");
-    assert_eq!(run.stderr.matches("warning").count(), run.stderr.matches("warning: an older").count());
+    assert_eq!(run.stderr.matches("warning: ").count(), 1, "{run:?}");
 }
 
 #[test]

@@ -235,7 +235,7 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("source/vault_identity.rs", 3, "algorithm and claims of a token, and whether it is empty"),
     ("source/vault_kubernetes.rs", 2, "claims of a token, and whether it is empty"),
     ("source/vault_kv/document.rs", 4, "claims, emptiness, and the fields beside the token"),
-    ("token.rs", 2, "claims of a token, and whether a header can carry it"),
+    ("token.rs", 3, "claims of a token, its digest, and whether a header can carry it"),
     ("vault/auth/mfa.rs", 1, "trims what a person typed"),
     ("vault/auth/mod.rs", 3, "the body of a log-in, and whether a session came back"),
     ("vault/call.rs", 2, "whether two sessions are one"),

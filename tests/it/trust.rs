@@ -545,3 +545,89 @@ fn what_a_client_claims_without_kubectl_is_judged_alike() {
         run.failed(7);
     }
 }
+
+#[test]
+fn leaving_the_profiles_name_out_escapes_no_pin() {
+    let (scene, evil) = (Scene::pinned(), Evil::new());
+    let to_evil = json!({"server": evil.server.address, "certificate-authority": evil.authority.file});
+    let mount = format!("--mount={}", scene.mount);
+    let nameless = json!(["get-token", "--source=vault-kubernetes", "--vault=corp", mount, "--role=reader"]);
+    let run = scene.kubectl(&to_evil, &json!({"args": nameless}));
+    evil.learnt_nothing();
+    refused(&run, 7, "it belongs to");
+    let run = scene.kubectl(&to_evil, &json!({"args": nameless, "provideClusterInfo": false}));
+    evil.learnt_nothing();
+    refused(&run, 7, "the client did not say which cluster it is for");
+    let variables = json!([
+        {"name": "VAULTTOKEN_SOURCE", "value": "vault-kubernetes"},
+        {"name": "VAULTTOKEN_VAULT", "value": "corp"},
+        {"name": "VAULTTOKEN_MOUNT", "value": scene.mount},
+        {"name": "VAULTTOKEN_ROLE", "value": "reader"},
+    ]);
+    let run = scene.kubectl(&to_evil, &json!({"args": ["get-token"], "env": variables}));
+    evil.learnt_nothing();
+    refused(&run, 7, "it belongs to");
+    scene.kubectl(&scene.honest(), &json!({"args": nameless})).quiet();
+}
+
+#[test]
+fn a_profile_that_is_taken_to_another_engine_takes_its_pin_along_and_meets_that_engines() {
+    let (one, two) = (Scene::pinned(), Cluster::other());
+    let vault = Vault::shared();
+    // `dev` is pinned to the other cluster; its owner asks for the engine of `prod`.
+    let source =
+        |mount: &str| json!({"vaultKubernetes": {"vault": "corp", "mount": mount, "role": "reader"}});
+    let pin = |of: &Cluster| json!({"server": of.server, "certificateAuthority": of.ca_file()});
+    one.home.settings(&json!({
+        "vaults": {"corp": {"address": vault.address, "certificateAuthority": vault.ca_file()}},
+        "profiles": {
+            "prod": {"cluster": pin(one.cluster), "source": source(&one.mount)},
+            "dev": {"cluster": pin(two), "source": source("kubernetes-dev")},
+        },
+    }));
+    let at_dev = json!({"server": two.server, "certificate-authority": two.ca_file(),
+        "extensions": extension(&json!({"profile": "dev", "mount": one.mount}))});
+    for exec in [
+        json!({"args": ["get-token"]}),
+        json!({"args": ["get-token", "--profile=dev", format!("--mount={}", one.mount)]}),
+    ] {
+        let run = one.kubectl(&at_dev, &exec);
+        refused(&run, 7, "it belongs to");
+    }
+}
+
+#[test]
+fn a_vault_that_only_an_identity_names_is_judged_like_any_other() {
+    let (scene, evil) = (Scene::with_profile(&json!({})), Evil::new());
+    let vault = Vault::shared();
+    let evil_vault = json!({"address": evil.server.address, "certificateAuthority": evil.authority.file});
+    let file = scene.home.write(
+        "repository/evil.yaml",
+        &json!({
+            "apiVersion": "vaulttoken.dev/v1alpha1",
+            "kind": "Config",
+            "vaults": {
+                "main": {"address": vault.address, "certificateAuthority": vault.ca_file(),
+                    "auth": {"jwt": {"role": "x", "identity": "leak"}}},
+                "evil": evil_vault,
+            },
+            "identities": {"leak": {"vaultIdentity": {"vault": "evil", "role": "x"}}},
+            "profiles": {"prod": {"source": {"vaultKubernetes": {"vault": "main", "role": "reader"}}}},
+        })
+        .to_string(),
+    );
+    let config = format!("--config={}", file.display());
+    let run = scene.kubectl(&scene.honest(), &json!({"args": ["get-token", "--profile=prod", config]}));
+    evil.learnt_nothing();
+    refused(&run, 7, "refused to send a Vault session to");
+}
+
+#[test]
+fn a_cluster_that_got_no_token_is_not_the_first_one() {
+    let (scene, evil) = (Scene::with_profile(&json!({})), Evil::new());
+    let to_evil = json!({"server": evil.server.address, "certificate-authority": evil.authority.file});
+    let run = scene.kubectl(&to_evil, &json!({"args": ["get-token", "--profile=prod", "--role=nobody"]}));
+    refused(&run, 4, "does not exist");
+    scene.kubectl(&scene.honest(), &json!({})).quiet();
+    refused(&scene.kubectl(&to_evil, &json!({})), 7, "it belongs to");
+}

@@ -80,15 +80,16 @@ impl Folder {
         Some(content)
     }
 
-    /// Puts a file in the place of whatever has this name, whole or not at all. `durable`: it also
-    /// survives a crash of the machine right after. Returns when that was, by the file system's
-    /// clock.
+    /// Puts a file in the place of whatever has this name, whole or not at all as processes see it.
+    /// `durable`: it also survives a crash of the machine right after. Without, such a crash may leave
+    /// it cut or empty, which its seal or checksum shows: what can be fetched again is not worth the
+    /// wait for a disk. Returns when that was, by the file system's clock.
     pub fn replace(&self, name: &str, content: &[u8], durable: bool) -> io::Result<Timestamp> {
         if content.len() > LARGEST {
             return Err(too_large(content.len()));
         }
         let temporary = temporary_name()?;
-        let written = self.write(&temporary, content).and_then(|written_at| {
+        let written = self.write(&temporary, content, durable).and_then(|written_at| {
             fs::renameat(&self.descriptor, &temporary, &self.descriptor, name)?;
             Ok(written_at)
         });
@@ -101,14 +102,16 @@ impl Folder {
         written
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> io::Result<Timestamp> {
+    fn write(&self, name: &str, content: &[u8], durable: bool) -> io::Result<Timestamp> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let only_us = Mode::RUSR | Mode::WUSR;
         let mut file = File::from(fs::openat(&self.descriptor, name, flags, only_us)?);
         // A strange umask may have taken our own bits away.
         fs::fchmod(&file, only_us)?;
         file.write_all(content)?;
-        file.sync_all()?;
+        if durable {
+            file.sync_all()?;
+        }
         changed_at(&fs::fstat(&file)?).ok_or_else(|| io::Error::other("the file system has no time"))
     }
 
@@ -186,6 +189,7 @@ impl Folder {
     }
 
     /// Whether this name still stands for this open file.
+    #[must_use]
     pub fn is_still(&self, name: &str, file: &File) -> bool {
         let there = fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW);
         let ours = fs::fstat(file);
@@ -451,7 +455,7 @@ mod tests {
     fn only_old_temporary_files_are_swept() {
         let (_outer, folder) = folder();
         let temporary = temporary_name().unwrap();
-        let born = folder.write(&temporary, b"half").unwrap();
+        let born = folder.write(&temporary, b"half", false).unwrap();
         folder.replace("entry", b"whole", false).unwrap();
         let age = TimeDelta::minutes(5);
         folder.sweep(born + age, age);

@@ -34,9 +34,35 @@ impl Disk {
         SettingsFiles {
             person: Some(self.path("person.yaml")),
             person_named_by,
+            usual: (person_named_by == NamedBy::Flag).then(|| self.path("usual.yaml")),
             administrator: self.path("administrator.yaml"),
             home: Some(PathBuf::from("/home/me")),
         }
+    }
+}
+
+/// Security: a kubeconfig can name flags.
+#[test]
+fn a_file_that_a_flag_names_can_only_make_the_store_stricter() {
+    for (usual, flagged, expected) in [
+        ("", "store: plain\n", Store::Auto),
+        ("", "store: sealed\n", Store::Sealed),
+        ("", "store: none\n", Store::None),
+        ("store: sealed\n", "store: plain\n", Store::Sealed),
+        ("store: sealed\n", "store: auto\n", Store::Sealed),
+        ("store: sealed\n", "", Store::Sealed),
+        ("store: none\n", "store: sealed\n", Store::None),
+        ("store: plain\n", "", Store::Plain),
+        ("store: plain\n", "store: auto\n", Store::Auto),
+    ] {
+        let disk = Disk::new();
+        disk.write("usual.yaml", usual);
+        disk.write("person.yaml", flagged);
+        let settings = Settings::load(&disk.files(NamedBy::Flag)).unwrap();
+        assert_eq!(settings.store, expected, "{usual}{flagged}");
+        // A variable of the person's own names the usual file.
+        let settings = Settings::load(&disk.files(NamedBy::Environment)).unwrap();
+        assert_eq!(settings.store == Store::Plain, flagged == "store: plain\n");
     }
 }
 
@@ -75,6 +101,21 @@ profiles: {jobs: {source: {vaultKv: {vault: shared}}}}
     assert_eq!((named_by("corp"), named_by("shared")), (NamedBy::Flag, NamedBy::Settings));
     assert_eq!(flagged.profiles[&name("jobs")].named_by, NamedBy::Flag);
     assert_eq!(flagged.profiles[&name("prod")].named_by, NamedBy::Settings);
+}
+
+#[test]
+fn the_journal_is_switched_off_by_a_settings_file_and_not_by_one_that_a_flag_names() {
+    use crate::config::Journaling::{Off, On};
+    let of = |administrator: &str, person: &str, named_by| {
+        Settings::of_texts(administrator, &file(person), named_by).unwrap().journal
+    };
+    assert_eq!(of("", "", NamedBy::Settings), On);
+    for (word, expected) in [("off", Off), ("on", On), ("'off'", Off), ("false", Off), ("true", On)] {
+        assert_eq!(of("", &format!("journal: {word}\n"), NamedBy::Settings), expected, "{word}");
+    }
+    assert_eq!(of(&file("journal: off\n"), "journal: on\n", NamedBy::Settings), On);
+    assert_eq!(of("", "journal: off\n", NamedBy::Flag), On, "it may be a kubeconfig's flag");
+    assert!(Settings::of_text(&file("journal: never\n")).is_err());
 }
 
 #[test]
@@ -277,6 +318,7 @@ fn load_example(file: &str) -> Settings {
     Settings::load(&SettingsFiles {
         person: Some(example(file)),
         person_named_by: NamedBy::Environment,
+        usual: None,
         administrator: PathBuf::from("/nowhere"),
         home: Some(PathBuf::from("/home/me")),
     })

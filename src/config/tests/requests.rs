@@ -404,6 +404,26 @@ fn a_source_without_a_vault_takes_the_only_one_or_the_environments() {
 }
 
 #[test]
+fn a_log_in_without_a_profile_has_no_use_for_words_about_tokens() {
+    let settings = Arc::new(Settings::of_text(&file(MANY)).unwrap());
+    let variables = [
+        ("VAULTTOKEN_PROFILE", "nobody"),
+        ("VAULTTOKEN_SOURCE", "vault-kv"),
+        ("VAULTTOKEN_MOUNT", "m"),
+        ("VAULTTOKEN_ROLE", "r"),
+        ("VAULTTOKEN_NAMESPACE", "n"),
+        ("VAULTTOKEN_AUDIENCES", "a"),
+        ("VAULTTOKEN_TTL", "1h"),
+        ("VAULTTOKEN_CLUSTER", "c"),
+        ("VAULTTOKEN_TEAM", "t"),
+        ("VAULTTOKEN_VAULT", "lab"),
+    ];
+    let env = Env::of(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let request = Request::for_login(&settings, &env, &Overrides::default()).unwrap();
+    assert_eq!(request.vault.and_then(|vault| vault.name), Name::parse("lab"));
+}
+
+#[test]
 fn every_profile_has_its_request_or_its_error() {
     let settings = Arc::new(Settings::of_text(&file(MANY)).unwrap());
     let all = Request::of_every_profile(&settings, &Env::default());

@@ -177,6 +177,17 @@ async fn a_session_that_will_not_be_renewed_ends_the_token() {
 }
 
 #[tokio::test]
+async fn a_session_that_ends_meanwhile_is_what_is_told_of() {
+    let script =
+        Script::new().session_until(at(0)).on(CREDS, 200, credential(HOUR, HOUR)).on(ROLE, 200, generated());
+    let script = script.deny("POST auth/token/renew-self");
+    let error = mint(&script, &settings(), now).await.unwrap_err();
+    script.played();
+    assert_eq!(error.exit_code(), crate::error::ExitCode::LoginRequired);
+    assert!(error.to_failure().why.is_some_and(|why| why.contains("the session ended")));
+}
+
+#[tokio::test]
 async fn a_session_that_is_not_ours_is_not_renewed() {
     let mut script = Script::new().session_until(at(300)).on(CREDS, 200, credential(HOUR, HOUR)).on(
         ROLE,

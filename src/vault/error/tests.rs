@@ -150,6 +150,10 @@ fn every_error_says_what_why_and_what_mends_it() {
             "5 the token helper `/opt/helper` did not answer in time\n  it was ended when the time was over\n  run it by hand with the word `get`, or set `VAULT_TOKEN`",
         ),
         (
+            VaultError::Unanswered { vault: vault() },
+            "5 the log-in to `https://vault:8200` was given up: nobody answered in time\n  try again, or allow more time with `--login-timeout`",
+        ),
+        (
             VaultError::GivenUp { vault: vault() },
             "130 the log-in to `https://vault:8200` was given up\n  {program} login{profile}",
         ),

@@ -317,6 +317,23 @@ async fn without_a_person_a_push_will_do_and_a_passcode_will_not() {
 }
 
 #[tokio::test]
+async fn what_hung_on_the_session_before_goes_before_the_new_one_is_kept() {
+    let server = Scripted::new([granted("s.new", 60)]);
+    let store = Arc::new(Store::default());
+    let forget = || held(&store.log).push("forget".into());
+    let person = Typist::who_types(["pw"]);
+    vault(&server, userpass(), &store).login_after(&person, &forget).await.unwrap();
+    assert_eq!(store.log(), ["forget", "save s.new"]);
+
+    let store = Arc::new(Store::default());
+    let forget = || held(&store.log).push("forget".into());
+    let server = Scripted::new([errors(400, "invalid username or password")]);
+    let person = Typist::who_types(["pw"]);
+    vault(&server, userpass(), &store).login_after(&person, &forget).await.unwrap_err();
+    assert_eq!(store.log(), [""; 0], "a log-in that fails changes nothing");
+}
+
+#[tokio::test]
 async fn no_typed_secret_is_in_an_error() {
     let person = Typist::who_types(["planted"]);
     let server = Scripted::new([errors(400, "invalid username or password")]);
