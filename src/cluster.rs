@@ -16,6 +16,7 @@ use url::Url;
 use crate::config::ClusterView;
 use crate::exec::ClusterInfo;
 use crate::foreign_file;
+use crate::hex::hex;
 
 /// SHA-256 of one CA certificate, as lower-case hex.
 pub type Fingerprint = String;
@@ -198,15 +199,6 @@ pub fn fingerprints(pem: &[u8]) -> Result<BTreeSet<Fingerprint>, ClusterFlaw> {
     // above: a CA that we have not seen would answer beside the known one.
     let begun = pem.windows(BEGIN.len()).filter(|window| *window == BEGIN).count();
     if begun == read { Ok(found) } else { Err(ClusterFlaw::AuthorityMixed) }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod exec;
 pub mod fetch;
 mod foreign_file;
 pub mod heal;
+mod hex;
 pub mod http;
 pub mod identity;
 pub mod inventory;

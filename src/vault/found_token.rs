@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::VaultError;
 use crate::env::Env;
 use crate::foreign_file;
+use crate::hex::hex;
 use helper::Helper;
 
 pub(super) use helper::HINT as HELPER_HINT;
@@ -100,12 +101,7 @@ pub fn fingerprint(env: &Env) -> Option<String> {
     context.update(kind.as_bytes());
     context.update(b"\0");
     context.update(text.as_bytes());
-    let digest = context.finish();
-    Some(digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(hex).collect())
-}
-
-fn hex(digit: u8) -> Option<char> {
-    char::from_digit(digit.into(), 16)
+    Some(hex(context.finish().as_ref()))
 }
 
 /// Where the token is to be taken from.
