@@ -77,7 +77,9 @@ pub(super) async fn mint<V: Ask>(
     }
     // What the name tells costs nothing, and `logout` can then say what became of the token.
     let kind = kind.or_else(|| is_named_by_the_engine(&credential.subject).then_some(Kind::Generated));
-    if kind == Some(Kind::Generated) && ends.session.is_some_and(|end| end <= clock()) {
+    // Of no use to anybody: a client is told a little less than what is left.
+    let soonest = clock() + SHORTEST_USE;
+    if kind == Some(Kind::Generated) && ends.session.is_some_and(|end| end <= soonest) {
         return Err(session_was_over(vault, &session).into());
     }
     Ok(Minted {
@@ -90,7 +92,10 @@ pub(super) async fn mint<V: Ask>(
     })
 }
 
-/// The account was deleted with the session that it was made in: the token is no more at fault than
+/// What a token must have left to be handed out.
+const SHORTEST_USE: TimeDelta = TimeDelta::seconds(2);
+
+/// The account is deleted with the session that it was made in: the token is no more at fault than
 /// anybody's clock.
 fn session_was_over<V: Ask>(vault: &V, session: &Session) -> VaultError {
     VaultError::LoginRequired {

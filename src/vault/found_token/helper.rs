@@ -98,10 +98,6 @@ impl Helper {
             command.args(["-c", &line]);
             command
         };
-        if env.is_settled() {
-            // A renewal beside a caller has next to nothing in its own environment.
-            command.env_clear().envs(env.variables());
-        }
         command
             // Security: ours is what a kubeconfig made of it.
             .env_clear()
