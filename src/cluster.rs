@@ -17,6 +17,7 @@ use crate::config::ClusterView;
 use crate::exec::ClusterInfo;
 use crate::foreign_file;
 use crate::hex::hex;
+use crate::http;
 
 /// SHA-256 of one CA certificate, as lower-case hex.
 pub type Fingerprint = String;
@@ -118,14 +119,24 @@ impl Cluster {
     /// Whether a token for `known` may go here.
     #[must_use]
     pub fn is(&self, known: &KnownCluster) -> bool {
+        // Security: with the system's roots the name decides, so another name in the certificate
+        // would let its holder answer for this host.
+        let has_its_name = self.tls_server_name.is_none() && known.is_at(&self.server);
         if self.authorities.is_empty() {
-            // Security: with the system's roots the name decides, so another name in the
-            // certificate would let its holder answer for this host.
-            self.tls_server_name.is_none() && known.is_at(&self.server)
-        } else {
-            // Fewer certificates than known are no weaker; one that is not known is.
-            self.authorities.is_subset(&known.authorities)
+            return has_its_name;
         }
+        // Fewer certificates than known are no weaker; one that is not known is.
+        self.authorities.is_subset(&known.authorities)
+            // Looked at last: the system's authorities are a file of some hundred kilobytes.
+            && (has_its_name || !self.has_public_authority())
+    }
+
+    /// Whether the system believes one of its authorities. Anybody can have a certificate of such a
+    /// one, so that it tells no cluster from another, wherever it is written.
+    fn has_public_authority(&self) -> bool {
+        http::system_certificates()
+            .iter()
+            .any(|certificate| self.authorities.contains(&fingerprint(certificate)))
     }
 
     /// This cluster as it is remembered.
@@ -189,7 +200,7 @@ pub fn fingerprints(pem: &[u8]) -> Result<BTreeSet<Fingerprint>, ClusterFlaw> {
     let mut read = 0;
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|_| ClusterFlaw::Authority)?;
-        found.insert(hex(digest::digest(&digest::SHA256, &certificate).as_ref()));
+        found.insert(fingerprint(&certificate));
         read += 1;
     }
     if found.is_empty() {
@@ -199,6 +210,10 @@ pub fn fingerprints(pem: &[u8]) -> Result<BTreeSet<Fingerprint>, ClusterFlaw> {
     // above: a CA that we have not seen would answer beside the known one.
     let begun = pem.windows(BEGIN.len()).filter(|window| *window == BEGIN).count();
     if begun == read { Ok(found) } else { Err(ClusterFlaw::AuthorityMixed) }
+}
+
+fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
+    hex(digest::digest(&digest::SHA256, certificate).as_ref())
 }
 
 #[cfg(test)]
@@ -273,6 +288,22 @@ mod tests {
         assert!(cluster("https://10.0.0.1:6443", &["ca-1"]).is(&known));
         assert!(!cluster("https://prod:6443", &["evil"]).is(&known));
         assert!(!cluster("https://prod:6443", &["ca-1", "evil"]).is(&known), "one more CA is one too many");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_public_ca_names_no_cluster() {
+        let certificates = http::system_certificates();
+        let public = fingerprint(certificates.first().unwrap());
+        for authorities in [vec![public.as_str()], vec![&public, "ca-1"]] {
+            let known = cluster("https://prod:6443", &authorities).to_known();
+            assert!(cluster("https://prod:6443", &authorities).is(&known));
+            assert!(!cluster("https://evil.example:6443", &authorities).is(&known));
+            assert!(!cluster("https://prod:443", &authorities).is(&known));
+            let mut renamed = cluster("https://prod:6443", &authorities);
+            renamed.tls_server_name = Some("evil.example".into());
+            assert!(!renamed.is(&known));
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Env {
         if self.settled {
             return self.clone();
         }
-        self.of_parent().map_or_else(|| self.clone(), |parent| self.without_foreign(&parent))
+        self.of_parent(names_a_place).map_or_else(|| self.clone(), |parent| self.without_foreign(&parent))
     }
 
     /// All variables for a program that we run: the parent's where a client ran us and the parent can
@@ -133,12 +133,12 @@ impl Env {
     #[must_use]
     pub fn for_child(&self) -> BTreeMap<String, String> {
         let settled = self.for_child.clone();
-        settled.or_else(|| self.of_parent()).unwrap_or_else(|| self.variables.clone())
+        settled.or_else(|| self.of_parent(|_| true)).unwrap_or_else(|| self.variables.clone())
     }
 
-    /// The parent's variables, where a client ran us.
-    fn of_parent(&self) -> Option<BTreeMap<String, String>> {
-        self.get("KUBERNETES_EXEC_INFO").and_then(|_| parent_environment())
+    /// Those of the parent's variables that are wanted, where a client ran us.
+    fn of_parent(&self, wanted: fn(&str) -> bool) -> Option<BTreeMap<String, String>> {
+        self.get("KUBERNETES_EXEC_INFO").and_then(|_| parent_environment(wanted))
     }
 
     fn without_foreign(&self, parent: &BTreeMap<String, String>) -> Self {
@@ -225,18 +225,18 @@ impl Env {
 
 /// What names a place in the parent's environment at its start, where the system shows it.
 #[cfg(target_os = "linux")]
-fn parent_environment() -> Option<BTreeMap<String, String>> {
+fn parent_environment(wanted: fn(&str) -> bool) -> Option<BTreeMap<String, String>> {
     let parent = rustix::process::getppid()?;
     let block = crate::process::read_at_once(&format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
     let variables = block.split(|byte| *byte == 0).filter_map(|entry| {
         let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
-        names_a_place(name).then(|| (name.to_owned(), value.to_owned()))
+        wanted(name).then(|| (name.to_owned(), value.to_owned()))
     });
     Some(variables.collect())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn parent_environment() -> Option<BTreeMap<String, String>> {
+fn parent_environment(_: fn(&str) -> bool) -> Option<BTreeMap<String, String>> {
     None
 }
 
@@ -279,8 +279,9 @@ mod tests {
         assert_eq!(alone.for_child(), map(&[("BASH_ENV", "mine")]));
         let run = Env::of(map(&[("BASH_ENV", "evil"), ("KUBERNETES_EXEC_INFO", "{}")]));
         // The parent of this process is whoever runs the tests.
-        assert_eq!(run.for_child(), parent_environment().unwrap());
-        assert_eq!(run.own().for_child(), parent_environment().unwrap());
+        assert_eq!(run.for_child(), parent_environment(|_| true).unwrap());
+        assert_eq!(run.own().for_child(), parent_environment(|_| true).unwrap());
+        assert!(run.for_child().keys().any(|name| !names_a_place(name)), "all of it");
         assert_ne!(run.for_child().get("BASH_ENV").map(String::as_str), Some("evil"));
         let settled = Env::settled(run.variables.clone(), Vec::new(), map(&[("BASH_ENV", "mine")]));
         assert_eq!(settled.own().for_child(), map(&[("BASH_ENV", "mine")]));

@@ -23,7 +23,7 @@ use connector::{Connector, Proxies};
 pub use error::{ConnectCause, HttpError, TlsCause};
 use retry::Retries;
 pub(crate) use retry::Tries;
-pub(crate) use tls::is_own_authority;
+pub(crate) use tls::{is_own_authority, system_certificates};
 
 use crate::config::{TlsSettings, Transport};
 use crate::token::Timestamp;

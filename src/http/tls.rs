@@ -102,17 +102,31 @@ fn anchor(der: &CertificateDer<'_>) -> Option<reqwest::Certificate> {
 /// set. The person's own one comes in through [`Transport`].
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn system_roots() -> Result<Option<Vec<reqwest::Certificate>>, HttpError> {
+    let roots: Vec<_> = system_certificates().iter().filter_map(anchor).collect();
+    if roots.is_empty() {
+        return Err(unusable("the system's certificate authorities", "none of the usual files holds one"));
+    }
+    Ok(Some(roots))
+}
+
+/// The certificates of the first file of the system's authorities that holds one that can stand as
+/// such; none where the system does not keep them in a file.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+pub(crate) fn system_certificates() -> Vec<CertificateDer<'static>> {
     for bundle in SYSTEM_BUNDLES.map(Path::new) {
         let Ok(text) = foreign_file::read(bundle, LARGEST_PEM) else { continue };
         // A single odd certificate among the system's is none of a person's business.
-        let roots: Vec<_> = CertificateDer::pem_slice_iter(&text)
-            .filter_map(|der| der.ok().and_then(|der| anchor(&der)))
-            .collect();
-        if !roots.is_empty() {
-            return Ok(Some(roots));
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect();
+        if certificates.iter().any(|certificate| anchor(certificate).is_some()) {
+            return certificates;
         }
     }
-    Err(unusable("the system's certificate authorities", "none of the usual files holds one"))
+    Vec::new()
+}
+
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+pub(crate) fn system_certificates() -> Vec<CertificateDer<'static>> {
+    Vec::new()
 }
 
 #[cfg(not(all(unix, not(target_vendor = "apple"))))]
