@@ -15,6 +15,8 @@ use url::Url;
 
 use crate::config::ClusterView;
 use crate::exec::ClusterInfo;
+use crate::foreign_file;
+use crate::hex::hex;
 
 /// SHA-256 of one CA certificate, as lower-case hex.
 pub type Fingerprint = String;
@@ -50,9 +52,15 @@ pub enum ClusterFlaw {
     /// The server is no address.
     #[error("`{0}` is no address of an API server")]
     Server(String),
-    /// The CA is no PEM certificate, or its file cannot be read.
+    /// The CA is no PEM certificate.
     #[error("its certificate authority holds no certificate")]
     Authority,
+    /// Its file cannot be read.
+    #[error("its certificate authority cannot be read: {0}")]
+    AuthorityFile(String),
+    /// Something in it is not written as a certificate, and a client may believe it all the same.
+    #[error("its certificate authority holds something beside `CERTIFICATE` sections")]
+    AuthorityMixed,
 }
 
 impl Cluster {
@@ -157,40 +165,40 @@ pub fn normalised(server: &str) -> Result<String, ClusterFlaw> {
 }
 
 /// The largest CA bundle that is read: the environment takes no more than 128 KiB anyway.
-const LARGEST_AUTHORITY: u64 = 1024 * 1024;
+const LARGEST_AUTHORITY: usize = 1024 * 1024;
 
 /// Reads a file of PEM certificates.
 ///
 /// # Errors
-/// [`ClusterFlaw::Authority`] where it cannot be read.
+/// [`ClusterFlaw::AuthorityFile`] where it cannot be read whole.
 pub(crate) fn read_authority(path: &Path) -> Result<Vec<u8>, ClusterFlaw> {
-    use std::io::Read as _;
-    let mut pem = Vec::new();
-    let file = std::fs::File::open(path).map_err(|_| ClusterFlaw::Authority)?;
-    file.take(LARGEST_AUTHORITY).read_to_end(&mut pem).map_err(|_| ClusterFlaw::Authority)?;
-    Ok(pem)
+    match foreign_file::read(path, LARGEST_AUTHORITY) {
+        Ok(pem) => Ok(pem.to_vec()),
+        Err(error) => Err(ClusterFlaw::AuthorityFile(error.to_string())),
+    }
 }
 
 /// The fingerprints of all certificates in a PEM text.
 ///
 /// # Errors
-/// [`ClusterFlaw::Authority`] where there is none, or one that is broken.
+/// [`ClusterFlaw::Authority`] where there is none, or one that is broken, and
+/// [`ClusterFlaw::AuthorityMixed`] where there is anything else.
 pub fn fingerprints(pem: &[u8]) -> Result<BTreeSet<Fingerprint>, ClusterFlaw> {
+    const BEGIN: &[u8] = b"-----BEGIN";
     let mut found = BTreeSet::new();
+    let mut read = 0;
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|_| ClusterFlaw::Authority)?;
         found.insert(hex(digest::digest(&digest::SHA256, &certificate).as_ref()));
+        read += 1;
     }
-    if found.is_empty() { Err(ClusterFlaw::Authority) } else { Ok(found) }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    if found.is_empty() {
+        return Err(ClusterFlaw::Authority);
+    }
+    // Security: OpenSSL also believes `TRUSTED CERTIFICATE` and `X509 CERTIFICATE`, which are skipped
+    // above: a CA that we have not seen would answer beside the known one.
+    let begun = pem.windows(BEGIN.len()).filter(|window| *window == BEGIN).count();
+    if begun == read { Ok(found) } else { Err(ClusterFlaw::AuthorityMixed) }
 }
 
 #[cfg(test)]
@@ -218,6 +226,45 @@ mod tests {
         for wrong in ["", "ftp://a", "https://", "unix:///x", "https:///x y"] {
             assert!(normalised(wrong).is_err(), "{wrong}");
         }
+    }
+
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn a_bundle_is_read_whole_or_not_at_all() {
+        assert_eq!(fingerprints(PEM.as_bytes()).unwrap().len(), 1);
+        assert_eq!(fingerprints(format!("a comment\n{PEM}\n{PEM}").as_bytes()).unwrap().len(), 1);
+        for also in ["TRUSTED CERTIFICATE", "X509 CERTIFICATE", "PRIVATE KEY"] {
+            let other = PEM.replace("CERTIFICATE", also);
+            for mixed in [format!("{PEM}{other}"), format!("{other}{PEM}")] {
+                assert_eq!(fingerprints(mixed.as_bytes()), Err(ClusterFlaw::AuthorityMixed), "{mixed}");
+            }
+            assert_eq!(fingerprints(other.as_bytes()), Err(ClusterFlaw::Authority));
+        }
+        for broken in ["", "-----BEGIN CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\n%\n"] {
+            assert_eq!(fingerprints(broken.as_bytes()), Err(ClusterFlaw::Authority), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_authorities_is_not_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let of = || {
+            let certificate_authority = Some(path.display().to_string());
+            Cluster::of(&ClusterInfo {
+                server: "https://a".into(),
+                certificate_authority,
+                ..Default::default()
+            })
+        };
+        std::fs::write(&path, PEM).unwrap();
+        assert_eq!(of().unwrap().authorities, fingerprints(PEM.as_bytes()).unwrap());
+        std::fs::write(&path, format!("{PEM}{}", " ".repeat(1024 * 1024))).unwrap();
+        assert_eq!(
+            of().unwrap_err().to_string(),
+            "its certificate authority cannot be read: it is larger than 1024 KiB"
+        );
     }
 
     #[test]

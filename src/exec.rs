@@ -110,9 +110,8 @@ impl Explain for ExecError {
             Self::Malformed(_) | Self::UnknownVersion(_) | Self::UnknownKind(_) | Self::NoSuchVersion(_) => {
                 ExitCode::Usage
             }
-            Self::Terminal => ExitCode::Usage,
             Self::NotForClients(_) => ExitCode::Withheld,
-            Self::NotForPersons(_) => ExitCode::Usage,
+            Self::NotForPersons(_) | Self::Terminal => ExitCode::Usage,
             Self::Output(_) => ExitCode::Fault,
         }
     }
@@ -142,8 +141,8 @@ impl Explain for ExecError {
             Self::Malformed(_) | Self::UnknownKind(_) => {
                 Some("run the program without `KUBERNETES_EXEC_INFO` in the environment".into())
             }
-            Self::NotForPersons(_) => Some("{program} refresh{profile}".into()),
-            Self::Terminal => Some("{program} token{profile} --show".into()),
+            Self::NotForPersons(_) => Some("{program} refresh{profile}{config}".into()),
+            Self::Terminal => Some("{program} token{profile}{config} --show".into()),
             Self::Output(_) => None,
         }
     }
@@ -230,6 +229,16 @@ struct WireCluster {
 impl WireCluster {
     fn into_info(self) -> Result<ClusterInfo, ExecError> {
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        // Security: client-go takes the path then, and client-python the empty data, which means the
+        // system's roots.
+        if self.certificate_authority_data.as_deref() == Some("")
+            && self.certificate_authority.as_deref().is_some_and(|path| !path.is_empty())
+        {
+            return Err(ExecError::Malformed(
+                "`certificate-authority-data` is empty, and beside it stands a `certificate-authority`"
+                    .into(),
+            ));
+        }
         let data = filled(self.certificate_authority_data)
             .map(|text| STANDARD.decode(text.trim()))
             .transpose()
@@ -330,6 +339,16 @@ mod tests {
             error(r#"{"spec":{"cluster":{"certificate-authority-data":"%%"}}}"#).why().as_deref(),
             Some("`certificate-authority-data` is not base64")
         );
+        let both = |data, path| {
+            let cluster =
+                serde_json::json!({"certificate-authority-data": data, "certificate-authority": path});
+            read(Some(&serde_json::json!({"spec": {"cluster": cluster}}).to_string()))
+        };
+        assert_eq!(
+            both("", "/ca.pem").unwrap_err().why().as_deref(),
+            Some("`certificate-authority-data` is empty, and beside it stands a `certificate-authority`")
+        );
+        assert!(both("", "").is_ok() && both("UEVN", "/ca.pem").is_ok());
     }
 
     proptest::proptest! {

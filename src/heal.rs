@@ -6,7 +6,7 @@ use crate::broker::{Given, How, Wish};
 use crate::cache::HandOuts;
 use crate::desk::Desk;
 use crate::error::Error;
-use crate::issue::on_the_network;
+use crate::network::on_the_network;
 use crate::probe::{Target, Verdict};
 use crate::process::Caller;
 use crate::suspicion::{Cure, Event, RefusedError, Suspicion, What, cure, suspect};

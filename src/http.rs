@@ -130,6 +130,8 @@ impl Response {
 pub struct Client {
     connector: Arc<Connector>,
     retries: Retries,
+    /// The longest that one try may take, whatever the deadline.
+    longest: Option<Duration>,
 }
 
 impl Client {
@@ -139,7 +141,8 @@ impl Client {
         Self::by(tls, transport, socket, Proxies::standard(transport)?)
     }
 
-    /// As [`Self::new`], for a Vault: `VAULT_PROXY_ADDR` counts, and wins.
+    /// As [`Self::new`], for a Vault: `VAULT_PROXY_ADDR` counts, and wins, and `VAULT_CLIENT_TIMEOUT`
+    /// bounds each request.
     pub fn for_vault(
         tls: &TlsSettings,
         transport: &Transport,
@@ -149,7 +152,7 @@ impl Client {
             Some(proxy) => Proxies::everything(proxy.expose_secret())?,
             None => Proxies::standard(transport)?,
         };
-        Self::by(tls, transport, socket, proxies)
+        Ok(Self { longest: transport.timeout, ..Self::by(tls, transport, socket, proxies)? })
     }
 
     fn by(
@@ -165,7 +168,8 @@ impl Client {
             });
         }
         let connector = Connector::new(tls.clone(), transport, socket, proxies);
-        Ok(Self { connector: Arc::new(connector), retries: Retries::new(transport.max_retries) })
+        let retries = Retries::new(transport.max_retries);
+        Ok(Self { connector: Arc::new(connector), retries, longest: None })
     }
 
     /// One exchange. Repeats by itself what is safe to repeat: a connection that was never made,
@@ -199,16 +203,19 @@ impl Client {
         let host = self.connector.display_host(&request.url);
         // Whether a request that ran out of time had arrived is not knowable from outside.
         let late = HttpError::Deadline { host: host.clone(), sent: true };
-        if request.deadline <= Instant::now() {
+        let now = Instant::now();
+        if request.deadline <= now {
             return Err(HttpError::Deadline { host, sent: false });
         }
+        let longest = self.longest.and_then(|longest| now.checked_add(longest));
+        let deadline = longest.map_or(request.deadline, |longest| longest.min(request.deadline));
         let (client, outgoing) = self.connector.prepare(request)?;
         let exchange = async {
             let answer = client.execute(outgoing).await;
             let answer = answer.map_err(|error| self.connector.explain(&request.url, &error))?;
             self.read(answer, &request.url).await
         };
-        tokio::time::timeout_at(request.deadline.into(), exchange).await.unwrap_or(Err(late))
+        tokio::time::timeout_at(deadline.into(), exchange).await.unwrap_or(Err(late))
     }
 
     async fn read(&self, mut answer: reqwest::Response, url: &Url) -> Result<Response, HttpError> {

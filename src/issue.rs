@@ -4,30 +4,23 @@
 //! the Vault are judged, and only then a runtime is started and a source asked. The order of these
 //! steps is the promise of `SECURITY.md`.
 
-use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::admit;
 use crate::broker::{self, Given, How, PastFailure, Store, Wish};
-use crate::cache::{About, Acquired, CacheKey, Guard, Sessions};
-use crate::cluster::{Cluster, KnownCluster};
-use crate::config::{AuthMethod, Journaling, JwtOrigin, Name, SourceSettings, TlsSettings, VaultSettings};
+use crate::cache::{About, Acquired, CacheKey, Guard};
+use crate::cluster::KnownCluster;
+use crate::config::{Journaling, Name, SourceSettings};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
-use crate::error::{Calling, Error, ExitCode, Failure};
+use crate::error::{Calling, Error, Failure};
+use crate::fetch;
 use crate::heal::{Look, Watch};
-use crate::http;
-use crate::identity::{self, Workload};
 use crate::journal::{Entry, Event, Journal};
-use crate::keys;
-use crate::memory::Memory;
 use crate::process::Caller;
-use crate::scope::Scope;
-use crate::source::{Asking, Fetched, Source};
+use crate::source::Fetched;
 use crate::token::{State, Timestamp, Token};
-use crate::trust::{self, TrustError, Verdict};
-use crate::vault::session::SessionKey;
-use crate::vault::{JwtSource, Parts, Patience, Vault, VaultError, found_token};
 
 /// How a token is to be had.
 #[derive(Clone)]
@@ -137,7 +130,7 @@ pub fn renew(env: &Env, order: &Order, conditions: &Conditions, invocation: Stri
         return Ok(());
     }
     // A token that is due was handed to its cluster before.
-    let None = judge(&desk, &conditions.asker)? else { return Ok(()) };
+    let None = admit::judge(&desk, &conditions.asker)? else { return Ok(()) };
     broker::renew(&store, conditions.clock, || call.fetch())?;
     Ok(())
 }
@@ -174,7 +167,7 @@ impl<'a> Call<'a> {
         let store = self.store();
         let mut watch = Watch::over(self.desk, self.suspect());
         let mut wish = self.conditions.wish;
-        if may_hit(self.desk, &self.conditions.asker)
+        if admit::may_hit(self.desk, &self.conditions.asker)
             && let Some(given) = broker::at_once(&store, wish, self.now())
         {
             // One that is due is renewed anyway, and clients that renew early ask for it.
@@ -187,7 +180,7 @@ impl<'a> Call<'a> {
                 Look::Replace { refused } => wish = Wish::Other { than: given.token.digest(), refused },
             }
         }
-        let first = judge(self.desk, &self.conditions.asker)?;
+        let first = admit::judge(self.desk, &self.conditions.asker)?;
         let limited = self.conditions.for_caller(self.caller.as_ref());
         let call = Call {
             conditions: &limited,
@@ -200,7 +193,7 @@ impl<'a> Call<'a> {
         let fetch = || {
             let token = call.fetch()?;
             // Only a cluster that there is a token for is a first one.
-            remember(self.desk, &self.conditions.asker, first.as_ref())?;
+            admit::remember(self.desk, &self.conditions.asker, first.as_ref())?;
             Ok(token)
         };
         let given = broker::token(&store, wish, limited.clock, fetch)?;
@@ -216,7 +209,7 @@ impl<'a> Call<'a> {
     }
 
     fn fetch(&self) -> Result<Token, Error> {
-        let Fetched { token, request_id, warnings, document: _ } = fetch(self.desk, self.conditions)?;
+        let Fetched { token, request_id, warnings, document: _ } = fetch::fetch(self.desk, self.conditions)?;
         for warning in warnings {
             (self.conditions.note)(&warning);
         }
@@ -245,20 +238,6 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Whether a kept token may be handed out unjudged. One that is bound to a cluster is kept under that
-/// cluster's key, and was judged when it was fetched.
-fn may_hit(desk: &Desk, asker: &Asker) -> bool {
-    match asker {
-        // Security: a person may have fetched this one for any cluster of the pins; a client that
-        // hides its own, or only claims one, must be judged each time.
-        Asker::Client { claimed_server } if desk.cluster.is_none() => {
-            let pins = &desk.request.pins;
-            claimed_server.is_none() && (pins.is_empty() || pins.iter().any(|pin| pin.without_cluster_info))
-        }
-        Asker::Client { .. } | Asker::Person => true,
-    }
-}
-
 /// The journal for what `caller` asks at this desk.
 fn journal_of(desk: &Desk, caller: Option<&Caller>, invocation: String) -> Journal {
     let folder = match desk.request.settings.journal {
@@ -280,183 +259,6 @@ fn open(env: Env, order: &Order, conditions: &Conditions) -> Result<Desk, Error>
 #[must_use]
 pub fn journal_of_person(desk: &Desk, now: Timestamp) -> Journal {
     journal_of(desk, Caller::of_this_process(false).as_ref(), Journal::invocation(now))
-}
-
-/// Whether the token may go to the cluster. Gives the cluster that would be the profile's first.
-fn judge(desk: &Desk, asker: &Asker) -> Result<Option<KnownCluster>, Error> {
-    // A person's own command, and no cluster known yet: the first that asks will be it.
-    if *asker == Asker::Person && desk.cluster.is_none() {
-        return Ok(None);
-    }
-    let (scope, memory) = (desk.scope()?, desk.memory().read()?);
-    Ok(judge_in(&scope, &memory, desk.cluster.as_ref(), asker)?)
-}
-
-fn judge_in(
-    scope: &Scope,
-    memory: &Memory,
-    cluster: Option<&Cluster>,
-    asker: &Asker,
-) -> Result<Option<KnownCluster>, TrustError> {
-    let remembered = scope.remembered(memory);
-    if let (Asker::Client { claimed_server: Some(server) }, None) = (asker, cluster) {
-        if !scope.restricting.is_empty() {
-            trust::judge_claim(&scope.restricting, &[], server)?;
-        }
-        trust::judge_claim(&scope.pins, &remembered, server)?;
-        return Ok(None);
-    }
-    if !scope.restricting.is_empty() {
-        trust::judge(&scope.restricting, &[], cluster)?;
-    }
-    match trust::judge(&scope.pins, &remembered, cluster)? {
-        Verdict::Known => Ok(None),
-        Verdict::First(cluster) => Ok(Some(cluster)),
-    }
-}
-
-/// Remembers the first cluster, judged once more under the lock: two processes cannot both be first.
-fn remember(desk: &Desk, asker: &Asker, first: Option<&KnownCluster>) -> Result<(), Error> {
-    if first.is_none() {
-        return Ok(());
-    }
-    let scope = desk.scope()?;
-    desk.memory().judge(|memory| {
-        if let Some(first) = judge_in(&scope, memory, desk.cluster.as_ref(), asker)? {
-            memory.add_first(&scope.label, first);
-        }
-        Ok(())
-    })
-}
-
-/// Asks the source, with the runtime that only a miss starts.
-fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Fetched, Error> {
-    on_the_network(async {
-        let source = Source::new(&desk.request.source, |_| {
-            let (Some(settings), Some(key)) = (&desk.request.vault, &desk.session_key) else {
-                return Err(Error::Fault("the source names no vault".into()));
-            };
-            Ok(Arc::new(vault(desk, settings, key, conditions)?))
-        })?;
-        let asking = Asking {
-            server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
-            certificate_authority: desk.cluster.as_ref().and_then(|cluster| cluster.authority_pem.clone()),
-        };
-        source.mint(&asking, conditions.clock).await
-    })
-}
-
-/// Runs what uses the network, on this thread, until it is done or a signal ends it.
-///
-/// # Errors
-/// What the work fails with, or that it was interrupted.
-pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Fault(format!("no runtime: {error}")))?;
-    runtime.block_on(async {
-        let mut interrupted = std::pin::pin!(interrupted());
-        let outcome = tokio::select! {
-            // First, so that the handlers are there before the work asks a person: a prompt that a
-            // signal ends must be able to put the terminal back.
-            biased;
-            code = &mut interrupted => return Err(Error::Interrupted(code)),
-            outcome = work => outcome,
-        };
-        if let Err(Error::Vault(VaultError::GivenUp { .. })) = &outcome {
-            // A signal ends a prompt before it is seen here.
-            tokio::select! {
-                biased;
-                code = interrupted => return Err(Error::Interrupted(code)),
-                () = tokio::task::yield_now() => {}
-            }
-        }
-        outcome
-    })
-}
-
-#[cfg(unix)]
-async fn interrupted() -> ExitCode {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => ExitCode::Interrupted,
-        _ = terminate.recv() => ExitCode::Terminated,
-    }
-}
-
-#[cfg(not(unix))]
-async fn interrupted() -> ExitCode {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => ExitCode::Interrupted,
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// A client for one Vault, whose session is kept under `key` in the place of this desk.
-///
-/// # Errors
-/// Settings of the environment that make no sense, or a token helper that fails.
-pub fn vault(
-    desk: &Desk,
-    settings: &VaultSettings,
-    key: &SessionKey,
-    conditions: &Conditions,
-) -> Result<Vault, Error> {
-    // Security: the one maker of Vault clients, also for a Vault that only an identity names.
-    trust::judge_vault(settings, desk.memory().read()?.vaults(), desk.env.foreign())?;
-    let deadline = Instant::now() + conditions.timeout;
-    let note = Arc::clone(&conditions.note);
-    let waiting = move || note("waiting for another process that logs in");
-    let sessions = Sessions::new(&desk.place, conditions.timeout, Box::new(waiting));
-    let found_token = match settings.auth {
-        AuthMethod::Token => found_token::find(&desk.env, &settings.address.to_string(), deadline)?,
-        _ => None,
-    };
-    Ok(Vault::new(Parts {
-        settings: settings.clone(),
-        transport: desk.request.transport.clone(),
-        sessions: Arc::new(sessions),
-        session_key: key.clone(),
-        workload: workload(desk, &settings.auth, conditions, deadline),
-        found_token,
-        clock: conditions.clock,
-        patience: Patience::Until(deadline),
-        note: Arc::clone(&conditions.note),
-    })?)
-}
-
-/// The workload whose JWT logs in, for the methods that take one.
-fn workload(
-    desk: &Desk,
-    auth: &AuthMethod,
-    conditions: &Conditions,
-    deadline: Instant,
-) -> Option<Arc<dyn JwtSource>> {
-    let name = match auth {
-        AuthMethod::Kubernetes { identity, .. } => identity.as_ref(),
-        AuthMethod::Jwt { from: JwtOrigin::Identity(name), .. } => Some(name),
-        _ => return None,
-    };
-    let identity = keys::identity_of(name, &desk.request)?;
-    let parts = identity::Parts {
-        env: &desk.env,
-        http: &|| http::Client::new(&TlsSettings::default(), &desk.request.transport, None),
-        vault: &|name| {
-            let settings = desk.request.vault_named(name);
-            let settings = settings.ok_or_else(|| Error::Fault(format!("no vault `{name}`")))?;
-            let key = keys::session_key(&settings, &desk.request, &desk.env);
-            Ok(Arc::new(vault(desk, &settings, &key, conditions)?))
-        },
-        clock: conditions.clock,
-        deadline,
-    };
-    Some(Arc::new(Workload::new(name, &identity, &parts)))
 }
 
 /// The cache, bound to the key of one desk.
@@ -488,7 +290,7 @@ impl Bound<'_> {
         if is_document || is_fresh(&self.desk.key) || !is_fresh(&unbound) {
             return Ok(());
         }
-        remember(self.desk, &self.conditions.asker, first)?;
+        admit::remember(self.desk, &self.conditions.asker, first)?;
         let server = self.desk.cluster.as_ref().map(|cluster| cluster.server.as_str());
         // Where it cannot be moved a new one is fetched.
         let _ = tokens.adopt(&unbound, &self.desk.key, server);

@@ -21,6 +21,7 @@ use crate::cache::Acquired;
 use crate::cache::file::Folder;
 use crate::cache::lock;
 use crate::error::{Error, printable};
+use crate::hex::hex;
 use crate::process::Caller;
 use crate::token::{Timestamp, Token};
 
@@ -257,12 +258,7 @@ fn tail(file: &mut File, size: usize) -> std::io::Result<Vec<u8>> {
 }
 
 fn hash(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    digest(&SHA256, bytes).as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(digest(&SHA256, bytes).as_ref())
 }
 
 /// A journal without a flaw.

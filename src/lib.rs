@@ -16,6 +16,7 @@
     )
 )]
 
+pub mod admit;
 pub mod broker;
 pub mod cache;
 pub mod cli;
@@ -25,7 +26,10 @@ pub mod desk;
 pub mod env;
 pub mod error;
 pub mod exec;
+pub mod fetch;
+mod foreign_file;
 pub mod heal;
+mod hex;
 pub mod http;
 pub mod identity;
 pub mod inventory;
@@ -34,6 +38,7 @@ pub mod journal;
 pub mod keys;
 pub mod keystore;
 pub mod memory;
+pub mod network;
 pub mod probe;
 pub mod process;
 pub mod prompt;

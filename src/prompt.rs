@@ -2,6 +2,7 @@
 //! input, and only `login` and `trust` come here.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -21,23 +22,39 @@ pub fn somebody_is_there() -> bool {
 
 /// The person at the terminal, or whoever filled standard input: then each question takes a line.
 #[derive(Debug, Default)]
-pub struct Terminal;
+pub struct Terminal {
+    /// How long an answer may take; none: as long as it takes.
+    patience: Option<Duration>,
+}
+
+impl Terminal {
+    /// A terminal where nobody is waited for longer than this.
+    #[must_use]
+    pub fn with_patience(patience: Duration) -> Self {
+        Self { patience: Some(patience) }
+    }
+
+    /// Until when the answer to a question that is asked now is waited for.
+    fn until(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.patience?)
+    }
+}
 
 impl Person for Terminal {
     fn ask(&self, prompt: &str) -> Result<String, NoAnswer> {
         show(prompt);
-        read_line().map(|line| line.trim().to_owned())
+        read_line(self.until()).map(|line| line.trim().to_owned())
     }
 
     fn ask_secret(&self, prompt: &str) -> Result<SecretString, NoAnswer> {
         show(prompt);
         if io::stdin().is_terminal() {
-            let answer = hidden::read();
+            let answer = hidden::read(self.until());
             // The person's Enter was not shown.
             show("\n");
             return answer.map(|line| SecretString::from(line.as_str()));
         }
-        read_line().map(|line| SecretString::from(line.trim_end_matches(['\n', '\r'])))
+        read_line(self.until()).map(|line| SecretString::from(line.trim_end_matches(['\n', '\r'])))
     }
 
     fn tell(&self, line: &str) {
@@ -53,10 +70,10 @@ fn show(text: &str) {
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
-fn read_line() -> Result<Zeroizing<String>, NoAnswer> {
+fn read_line(until: Option<Instant>) -> Result<Zeroizing<String>, NoAnswer> {
     let mut line = Zeroizing::new(Vec::new());
     loop {
-        match read_byte()? {
+        match read_byte(until)? {
             None if line.is_empty() => return Err(NoAnswer::Interrupted),
             None | Some(b'\n') => break,
             Some(byte) if line.len() < LONGEST_ANSWER => line.push(byte),
@@ -79,26 +96,45 @@ fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, NoAnswer> {
 /// A signal has a handler by the time that a person is asked, and a read would be begun again after
 /// it, so that neither Ctrl-C nor a service manager could end the wait; `poll` is not begun again.
 #[cfg(unix)]
-fn read_byte() -> Result<Option<u8>, NoAnswer> {
-    use rustix::event::{PollFd, PollFlags, poll};
+fn read_byte(until: Option<Instant>) -> Result<Option<u8>, NoAnswer> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::io::{Errno, read};
     let given_up = |error| match error {
         Errno::INTR => NoAnswer::Interrupted,
         other => NoAnswer::Failed(other.to_string()),
     };
     let input = io::stdin();
-    poll(&mut [PollFd::new(&input, PollFlags::IN)], None).map_err(given_up)?;
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    // A time that the system cannot count is none.
+    let left = left.and_then(|left| Timespec::try_from(left).ok());
+    if poll(&mut [PollFd::new(&input, PollFlags::IN)], left.as_ref()).map_err(given_up)? == 0 {
+        return Err(NoAnswer::TimedOut);
+    }
     let mut byte = Zeroizing::new([0]);
     let count = read(&input, &mut *byte).map_err(given_up)?;
     Ok(byte.first().copied().filter(|_| count > 0))
 }
 
+/// The read cannot be given up, so another thread waits in it; it ends with the process.
 #[cfg(not(unix))]
-fn read_byte() -> Result<Option<u8>, NoAnswer> {
+fn read_byte(until: Option<Instant>) -> Result<Option<u8>, NoAnswer> {
     use std::io::Read as _;
-    let mut byte = Zeroizing::new([0]);
-    let count = io::stdin().read(&mut *byte).map_err(|error| NoAnswer::Failed(error.to_string()))?;
-    Ok(byte.first().copied().filter(|_| count > 0))
+    use std::sync::mpsc;
+    let (answer, answered) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut byte = Zeroizing::new([0]);
+        let count = io::stdin().read(&mut *byte);
+        // Whoever asked may have gone.
+        let _ = answer.send(count.map(|count| byte.first().copied().filter(|_| count > 0)));
+    });
+    let read = match until {
+        Some(until) => answered.recv_timeout(until.saturating_duration_since(Instant::now())),
+        None => answered.recv().map_err(mpsc::RecvTimeoutError::from),
+    };
+    match read {
+        Ok(read) => read.map_err(|error| NoAnswer::Failed(error.to_string())),
+        Err(_) => Err(NoAnswer::TimedOut),
+    }
 }
 
 #[cfg(unix)]
@@ -107,6 +143,7 @@ mod hidden {
     //! as a character while signals of the keyboard are off.
 
     use std::io;
+    use std::time::Instant;
 
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
     use zeroize::Zeroizing;
@@ -121,7 +158,7 @@ mod hidden {
         }
     }
 
-    pub(super) fn read() -> Result<Zeroizing<String>, NoAnswer> {
+    pub(super) fn read(until: Option<Instant>) -> Result<Zeroizing<String>, NoAnswer> {
         let failed = |error: rustix::io::Errno| NoAnswer::Failed(error.to_string());
         let before = tcgetattr(io::stdin()).map_err(failed)?;
         let mut quiet = before.clone();
@@ -134,7 +171,7 @@ mod hidden {
         tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).map_err(failed)?;
         let mut typed = Zeroizing::new(Vec::new());
         loop {
-            let Some(byte) = super::read_byte()? else { return Err(NoAnswer::Interrupted) };
+            let Some(byte) = super::read_byte(until)? else { return Err(NoAnswer::Interrupted) };
             match byte {
                 // Ctrl-C; Ctrl-\; Ctrl-D on an empty line.
                 0x03 | 0x1c => return Err(NoAnswer::Interrupted),
@@ -161,11 +198,13 @@ mod hidden {
 mod hidden {
     //! Where echo cannot be switched off, the secret has to come through a pipe.
 
+    use std::time::Instant;
+
     use zeroize::Zeroizing;
 
     use crate::vault::NoAnswer;
 
-    pub(super) fn read() -> Result<Zeroizing<String>, NoAnswer> {
+    pub(super) fn read(_: Option<Instant>) -> Result<Zeroizing<String>, NoAnswer> {
         Err(NoAnswer::Failed("this system's terminal cannot hide what is typed: pipe it in".into()))
     }
 }

@@ -33,6 +33,7 @@ pub struct Task {
     pub arguments: Vec<String>,
     variables: BTreeMap<String, String>,
     foreign: Vec<String>,
+    for_child: BTreeMap<String, String>,
     /// By which the journal knows the call.
     pub invocation: String,
 }
@@ -41,13 +42,19 @@ impl Task {
     /// The task to do what a call with these `arguments` does in its `own` environment.
     #[must_use]
     pub fn new(arguments: Vec<String>, own: &Env, invocation: String) -> Self {
-        Self { arguments, variables: own.variables().clone(), foreign: own.foreign().to_vec(), invocation }
+        Self {
+            arguments,
+            variables: own.variables().clone(),
+            foreign: own.foreign().to_vec(),
+            for_child: own.for_child(),
+            invocation,
+        }
     }
 
     /// The person's own environment.
     #[must_use]
     pub fn env(&self) -> Env {
-        Env::settled(self.variables.clone(), self.foreign.clone())
+        Env::settled(self.variables.clone(), self.foreign.clone(), self.for_child.clone())
     }
 
     /// Reads what [`start`] wrote.
@@ -75,7 +82,7 @@ pub fn start(program: PathBuf, task: &Task) -> io::Result<()> {
     let mut command = Command::new(program);
     command.arg(COMMAND).env_clear();
     for name in PASSED_ON {
-        if let Some(value) = task.variables.get(name) {
+        if let Some(value) = task.for_child.get(name) {
             command.env(name, value);
         }
     }

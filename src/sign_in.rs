@@ -7,57 +7,67 @@
 use crate::config::{LogInOverrides, NamedBy, VaultSettings};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
-use crate::error::{Calling, Error};
+use crate::error::{Calling, Error, Failure};
+use crate::fetch;
 use crate::issue::{self, Conditions};
 use crate::journal::{Entry, Event};
 use crate::keys;
+use crate::network::on_the_network;
 use crate::trust;
 use crate::vault::Person;
 use crate::vault::session::SessionKey;
 
-/// How to log in.
-#[derive(Debug, Clone)]
+/// A person's log-ins, to each Vault once.
+#[derive(Debug)]
 pub struct SignIn {
-    /// What the person chose instead of the settings.
-    pub overrides: LogInOverrides,
-    /// Whether somebody sits at the terminal. Then a flag that names a Vault is a person's word.
-    pub person_is_there: bool,
+    overrides: LogInOverrides,
+    person_is_there: bool,
+    /// The sessions that were asked for, each with the failure if it was not had.
+    done: Vec<(SessionKey, Option<Failure>)>,
 }
 
-/// Logs in to the Vaults of these orders, to each once. Says a line for each log-in.
-///
-/// # Errors
-/// The first log-in that fails.
-pub fn all(
-    env: &Env,
-    orders: &[Order],
-    sign_in: &SignIn,
-    conditions: &Conditions,
-    person: &dyn Person,
-    calling: &mut Calling,
-) -> Result<Vec<String>, Error> {
-    let mut done: Vec<SessionKey> = Vec::new();
-    let mut lines = Vec::new();
-    for order in orders {
+impl SignIn {
+    /// With what the person chose instead of the settings. Somebody at the terminal gives their word
+    /// with a flag that names a Vault.
+    #[must_use]
+    pub fn new(overrides: LogInOverrides, person_is_there: bool) -> Self {
+        Self { overrides, person_is_there, done: Vec::new() }
+    }
+
+    /// Logs in to the Vault of this order. Returns a line for the person; none where the source has
+    /// no Vault, or an order before had the same.
+    ///
+    /// # Errors
+    /// The log-in that failed, again for each order with the same Vault: nobody is asked twice.
+    pub fn one(
+        &mut self,
+        env: &Env,
+        order: &Order,
+        conditions: &Conditions,
+        person: &dyn Person,
+        calling: &mut Calling,
+    ) -> Result<Option<String>, Error> {
         let desk = Desk::open_for_login(env.clone(), order)?;
         calling.profile = desk.request.profile.as_ref().map(ToString::to_string);
-        let (Some(key), Some(vault)) = (desk.session_key.clone(), &desk.request.vault) else { continue };
-        if done.contains(&key) {
-            continue;
+        let (Some(key), Some(vault)) = (desk.session_key.clone(), &desk.request.vault) else {
+            return Ok(None);
+        };
+        if let Some((_, before)) = self.done.iter().find(|(done, _)| *done == key) {
+            return before.clone().map_or(Ok(None), |failure| Err(failure.into()));
         }
-        let chosen = vault.with_login_overrides(&sign_in.overrides)?;
-        accept(&desk, &chosen, sign_in)?;
-        lines.push(one(&desk, &chosen, &key, conditions, person)?);
-        done.push(key);
+        let chosen = vault.with_login_overrides(&self.overrides)?;
+        accept(&desk, &chosen, self.person_is_there)?;
+        let outcome = one(&desk, &chosen, &key, conditions, person);
+        self.done.push((key, outcome.as_ref().err().map(Error::to_failure)));
+        outcome.map(Some)
     }
-    Ok(lines)
 }
 
 /// Security: a Vault that only a flag names is accepted by a person at a terminal and by nobody
 /// else, because a kubeconfig can name flags as well.
-fn accept(desk: &Desk, vault: &VaultSettings, sign_in: &SignIn) -> Result<(), Error> {
+fn accept(desk: &Desk, vault: &VaultSettings, person_is_there: bool) -> Result<(), Error> {
     let memory = desk.memory();
-    if vault.named_by == NamedBy::Flag && sign_in.person_is_there {
+    if vault.named_by == NamedBy::Flag && person_is_there {
         let identity = keys::vault_identity(vault);
         return Ok(memory.accept(|memory| memory.add_vault(identity))?);
     }
@@ -71,9 +81,10 @@ fn one(
     conditions: &Conditions,
     person: &dyn Person,
 ) -> Result<String, Error> {
-    let vault = issue::vault(desk, chosen, key, conditions)?;
-    let session = issue::on_the_network(async { Ok(vault.login(person).await?) })?;
-    forget_tokens_of(desk, key);
+    let vault = fetch::vault(desk, chosen, key, conditions)?;
+    let forget = || forget_tokens_of(desk, key);
+    let session = on_the_network(async { Ok(vault.login_after(person, &forget).await?) })?;
+    desk.tokens.clear_log_in_failures();
     let entry = Entry::new(Event::Login).profile(&desk.request.profile_label).vault(vault.origin());
     let entry = entry.subject(session.subject.as_deref()).outcome(chosen.auth.name());
     issue::journal_of_person(desk, (conditions.clock)()).add(&entry, (conditions.clock)());
@@ -91,5 +102,4 @@ fn forget_tokens_of(desk: &Desk, session: &SessionKey) {
             desk.tokens.clear_failure(&key);
         }
     }
-    desk.tokens.clear_failure(&desk.key);
 }

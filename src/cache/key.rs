@@ -5,6 +5,8 @@ use std::fmt;
 
 use ring::digest::{SHA256, digest};
 
+use crate::hex::hex;
+
 /// The name of an entry. It is also bound into the entry itself, so that an entry that was moved
 /// to another name does not open.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +44,7 @@ fn digit(character: u8) -> Option<u8> {
 
 impl fmt::Display for CacheKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        formatter.write_str(&hex(&self.0))
     }
 }
 

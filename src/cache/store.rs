@@ -14,7 +14,7 @@ use super::file::FolderError;
 use super::seal::Kind;
 use super::shelf::{Shelf, not_encoded};
 use super::{About, Acquired, CacheKey, HandOuts, Kept, hand_outs};
-use crate::error::Failure;
+use crate::error::{ExitCode, Failure};
 use crate::keystore::Place;
 use crate::token::{Timestamp, Token};
 
@@ -125,6 +125,16 @@ impl TokenStore {
         let _ = self.failures.remove(key);
     }
 
+    /// Forgets the failures that a log-in mends, whosever they are: not all keys of a session are
+    /// known, and the worst is that somebody asks once more.
+    pub fn clear_log_in_failures(&self) {
+        for key in self.failures.keys() {
+            if self.kept_failure(&key).is_some_and(|kept| kept.failure.exit_code == ExitCode::LoginRequired) {
+                self.clear_failure(&key);
+            }
+        }
+    }
+
     fn kept_failure(&self, key: &CacheKey) -> Option<KeptFailure> {
         serde_json::from_slice(&self.failures.load(key)?).ok()
     }
@@ -170,7 +180,6 @@ mod tests {
     use super::*;
     use crate::cache::KeyBuilder;
     use crate::cache::entry::tests::{any_about, any_token, bare};
-    use crate::error::ExitCode;
     use crate::keystore::{SealingKey, Tier};
     use crate::token::Limit;
 
@@ -209,6 +218,18 @@ mod tests {
 
     fn failure_of(store: &TokenStore, key: &CacheKey, now: Timestamp) -> Option<Failure> {
         store.load_failure(key, now).map(|kept| kept.failure)
+    }
+
+    #[test]
+    fn a_log_in_mends_the_failures_that_asked_for_one() {
+        let folder = TempDir::new().unwrap();
+        let store = TokenStore::new(&place(&folder, Tier::Plain));
+        let asked = Failure { exit_code: ExitCode::LoginRequired, ..failure("log in") };
+        store.store_failure(&key("a"), &asked, None, now()).unwrap();
+        store.store_failure(&key("b"), &failure("no"), None, now()).unwrap();
+        store.clear_log_in_failures();
+        assert_eq!(failure_of(&store, &key("a"), now()), None);
+        assert_eq!(failure_of(&store, &key("b"), now()), Some(failure("no")));
     }
 
     fn failure(what: &str) -> Failure {

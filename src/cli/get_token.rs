@@ -2,14 +2,17 @@
 //! success: some clients take any line on standard error for a failure.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Context, DONE, output};
+use super::source::SourceFlags;
+use super::{Context, DONE, KubeconfigFlags, output};
 use crate::broker::{How, Wish};
 use crate::cluster::Cluster;
-use crate::config::{ClusterProfile, Overrides};
+use crate::config::ClusterProfile;
 use crate::desk::Order;
+use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::exec::{self, ApiVersion, ExecError};
 use crate::issue::{self, Asker, Conditions};
@@ -18,33 +21,8 @@ use crate::trust::TrustError;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Kind of source, where no profile names one: vault-kubernetes, vault-kv or vault-identity
-    #[arg(long, value_name = "KIND")]
-    source: Option<String>,
-    /// Vault of the settings file
-    #[arg(long, value_name = "NAME")]
-    vault: Option<String>,
-    /// Address of a Vault that you named in your environment or logged in to
-    #[arg(long, value_name = "URL")]
-    vault_address: Option<String>,
-    /// Mount path of the engine
-    #[arg(long, value_name = "PATH")]
-    mount: Option<String>,
-    /// Role of the engine
-    #[arg(long, value_name = "NAME")]
-    role: Option<String>,
-    /// Audience of the token; repeat for several
-    #[arg(long = "audience", value_name = "NAME")]
-    audiences: Vec<String>,
-    /// Lifetime to ask for, such as 1h
-    #[arg(long, value_name = "DURATION")]
-    ttl: Option<String>,
-    /// Cluster in the path of a token document
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
-    /// Team in the path of a token document
-    #[arg(long, value_name = "NAME")]
-    team: Option<String>,
+    #[command(flatten)]
+    source: SourceFlags,
     /// Fetch a new token even where a kept one is fresh
     #[arg(long)]
     force_refresh: bool,
@@ -54,6 +32,12 @@ pub(super) struct Flags {
     /// Version to answer in, where the client does not say: v1 or v1beta1
     #[arg(long, value_name = "VERSION")]
     exec_api_version: Option<String>,
+    /// kubeconfig in which a refusal's hint looks for the context; nothing else comes from it
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context that a refusal's hint names, where it leads to the refused cluster; nothing else
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
 }
 
 /// A call, understood.
@@ -67,11 +51,17 @@ pub(super) struct Call {
     interactive: bool,
 }
 
-pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
+pub(super) fn run(mut flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
+    context.kubeconfig =
+        KubeconfigFlags { kubeconfig: flags.kubeconfig.take(), context: flags.context.take() };
     let Call { order, asker, wish, version, interactive } = understand(flags, context)?;
     let conditions = Conditions { wish, asker, ..context.conditions() };
     let outcome = issue::token(&context.env, &order, &conditions, &mut context.calling);
-    let issued = outcome.map_err(|error| context.with_context_of(error, &order))?;
+    let issued = outcome.map_err(|error| {
+        context.learn(&order);
+        let error = telling_what_was_ignored(error, &context.env);
+        context.with_context_of(error, &order)
+    })?;
     output::credential(version, &issued.token)?;
     if let How::Stale(failure) = &issued.how
         && interactive
@@ -110,19 +100,7 @@ pub(super) fn understand(flags: Flags, context: &Context) -> Result<Call, Error>
     };
     let order = Order {
         config: context.config.clone(),
-        overrides: Overrides {
-            profile: context.profile.clone(),
-            source: flags.source,
-            vault: flags.vault,
-            vault_address: flags.vault_address,
-            mount: flags.mount,
-            role: flags.role,
-            namespace: context.namespace.clone(),
-            audiences: flags.audiences,
-            ttl: flags.ttl,
-            cluster: flags.cluster,
-            team: flags.team,
-        },
+        overrides: flags.source.overrides(context.profile.clone(), context),
         extension,
         cluster,
     };
@@ -133,6 +111,19 @@ pub(super) fn understand(flags: Flags, context: &Context) -> Result<Call, Error>
         version,
         interactive: info.interactive,
     })
+}
+
+/// Whoever wrote the kubeconfig set variables that do not count, and wonders.
+fn telling_what_was_ignored(error: Error, env: &Env) -> Error {
+    let own = env.own();
+    if !matches!(error, Error::Settings(_)) || own.foreign().is_empty() {
+        return error;
+    }
+    let mut failure = error.to_failure();
+    let names = own.foreign().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let ignored = format!("only the kubeconfig's `exec.env` sets {names}, which does not count");
+    failure.why = Some(failure.why.map_or(ignored.clone(), |why| format!("{why}; {ignored}")));
+    failure.into()
 }
 
 /// The version that the client wants back: what it says, else what its kubeconfig's author says in

@@ -8,19 +8,15 @@ use clap::Args;
 use super::{Context, DONE, duration, output, profiles};
 use crate::broker::Wish;
 use crate::config::LogInOverrides;
-use crate::desk::Desk;
+use crate::desk::{Desk, Order};
 use crate::error::{Error, ExitCode};
-use crate::prompt;
-use crate::sign_in::{self, SignIn};
+use crate::prompt::{self, Terminal};
+use crate::sign_in::SignIn;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Profiles of the settings file
-    #[arg(value_name = "PROFILE")]
-    profiles: Vec<String>,
-    /// All profiles of the settings file
-    #[arg(long, conflicts_with = "profiles")]
-    all: bool,
+    #[command(flatten)]
+    chosen: profiles::Chosen,
     /// How to log in, instead of what the settings say: userpass, ldap, token …
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
@@ -39,7 +35,7 @@ pub(super) struct Flags {
     /// Address of a Vault; at a terminal this is your word that it may have your secrets
     #[arg(long, value_name = "URL")]
     vault_address: Option<String>,
-    /// How long to wait for a person
+    /// How long to wait for each answer of a person
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "3m")]
     login_timeout: Duration,
 }
@@ -51,24 +47,37 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
         role: flags.role,
         username: flags.username,
     };
-    let mut orders = profiles::chosen(flags.profiles, flags.all, context)?;
+    let mut orders = flags.chosen.orders(context)?;
     for order in &mut orders {
         order.overrides.vault.clone_from(&flags.vault);
         order.overrides.vault_address.clone_from(&flags.vault_address);
     }
-    let sign_in = SignIn { overrides, person_is_there: prompt::somebody_is_there() };
-    let conditions = context.conditions();
-    for done in
-        sign_in::all(&context.env, &orders, &sign_in, &conditions, &prompt::Terminal, &mut context.calling)?
-    {
-        output::note(&done);
-    }
+    let mut sign_in = SignIn::new(overrides, prompt::somebody_is_there());
+    let person = Terminal::with_patience(flags.login_timeout);
+    let mut first_failure = None;
     for order in &orders {
-        // Without a profile or a role there is a log-in and nothing to fetch.
-        if Desk::open(context.env.clone(), order).is_ok() {
-            let issued = profiles::keep(order, Wish::Usual, context)?;
-            output::note(&profiles::told(&issued));
+        context.calling.profile = None;
+        let Err(error) = one(order, &mut sign_in, &person, context) else { continue };
+        let code = error.exit_code();
+        if matches!(code, ExitCode::Interrupted | ExitCode::Terminated) {
+            return Err(error);
         }
+        // The others are none the worse for it.
+        output::error_text(&error.report(&context.calling));
+        first_failure.get_or_insert(code);
     }
-    Ok(DONE)
+    Ok(first_failure.unwrap_or(DONE))
+}
+
+fn one(order: &Order, sign_in: &mut SignIn, person: &Terminal, context: &mut Context) -> Result<(), Error> {
+    let conditions = context.conditions();
+    if let Some(line) = sign_in.one(&context.env, order, &conditions, person, &mut context.calling)? {
+        output::note(&line);
+    }
+    // Without a profile or a role there is a log-in and nothing to fetch.
+    if Desk::open(context.env.clone(), order).is_ok() {
+        let issued = profiles::keep(order, Wish::Usual, context)?;
+        output::note(&profiles::told(&issued));
+    }
+    Ok(())
 }

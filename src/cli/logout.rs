@@ -12,12 +12,8 @@ use crate::sign_out::{self, SessionEnd, SignedOut, TokenEnd};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Profiles of the settings file
-    #[arg(value_name = "PROFILE")]
-    profiles: Vec<String>,
-    /// All profiles of the settings file
-    #[arg(long, conflicts_with = "profiles")]
-    all: bool,
+    #[command(flatten)]
+    chosen: profiles::Chosen,
     /// Output form
     #[arg(short, long, value_enum, default_value_t = output::Form::Table)]
     output: output::Form,
@@ -31,7 +27,7 @@ struct List {
 pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
     let conditions = context.conditions();
     let mut items = Vec::new();
-    for order in profiles::chosen(flags.profiles, flags.all, context)? {
+    for order in flags.chosen.orders(context)? {
         items.push(sign_out::one(&context.env, &order, &conditions, &mut context.calling)?);
     }
     let worst = items.iter().map(SignedOut::exit_code).find(|code| *code != ExitCode::Done);

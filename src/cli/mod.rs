@@ -10,6 +10,7 @@ mod output;
 mod profiles;
 mod refresh;
 mod renew;
+mod source;
 mod status;
 mod token;
 mod trust;
@@ -24,8 +25,8 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::broker::Wish;
 use crate::cluster::Cluster;
-use crate::config::{Kubeconfig, KubeconfigFiles, SettingsError, parse_duration};
-use crate::desk::Order;
+use crate::config::{Kubeconfig, KubeconfigFiles, Request, SettingsError, parse_duration};
+use crate::desk::{self, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode, printable};
 use crate::exec::ExecError;
@@ -68,6 +69,7 @@ enum Command {
 
 /// Flags of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Common flags")]
 struct Common {
     /// Settings file, instead of the usual place
     #[arg(long, global = true, value_name = "FILE")]
@@ -78,18 +80,23 @@ struct Common {
     /// Namespace in the cluster for which a token is asked
     #[arg(short, long, global = true, value_name = "NAME")]
     namespace: Option<String>,
-    /// kubeconfig file, instead of $KUBECONFIG or the usual place
-    #[arg(long, global = true, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(long, global = true, value_name = "NAME")]
-    context: Option<String>,
     /// Longest use of the network, such as 30s
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "20s")]
     timeout: Duration,
     /// Say more on standard error; repeat for more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+}
+
+/// Flags of the commands that look into a kubeconfig.
+#[derive(Debug, Default, Args)]
+pub(crate) struct KubeconfigFlags {
+    /// kubeconfig file, instead of $KUBECONFIG or the usual place
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
 }
 
 /// What each command is given besides its flags.
@@ -104,10 +111,8 @@ pub(crate) struct Context {
     pub(crate) profile: Option<String>,
     /// `--namespace`.
     pub(crate) namespace: Option<String>,
-    /// `--kubeconfig`.
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// `--context`.
-    pub(crate) chosen: Option<String>,
+    /// `--kubeconfig` and `--context` of the commands that have them.
+    pub(crate) kubeconfig: KubeconfigFlags,
     /// `--timeout`.
     pub(crate) timeout: Duration,
     /// How often `-v` was given.
@@ -126,16 +131,17 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() -> Timestamp) -> u8 {
     let program = called_as(&env);
-    let calling = Calling { program: program.to_owned(), profile: None };
+    let mut calling = Calling { program: program.to_owned(), ..Calling::default() };
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let line = match parse(&arguments, program) {
         Ok(line) => line,
-        Err(error) => return output::usage(&error),
+        Err(error) => return ended(output::usage(&error), &calling),
     };
     let CommandLine { command, common } = line;
+    calling.config.clone_from(&common.config);
     let arguments = arguments.into_iter().map(|word| word.into_string().ok()).collect();
     let mut context = Context::new(common, env, calling, clock, arguments);
-    let ended = match command.for_persons(&context.env) {
+    let outcome = match command.for_persons(&context.env) {
         Err(error) => Err(Error::from(error)),
         Ok(()) => match command {
             Command::GetToken(flags) => get_token::run(flags, &mut context),
@@ -149,13 +155,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
             Command::Version(flags) => version::run(&flags),
         },
     };
-    match ended {
-        Ok(code) => code as u8,
-        Err(error) => {
-            output::error_text(&error.report(&context.calling));
-            error.exit_code() as u8
-        }
-    }
+    ended(outcome, &context.calling)
+}
+
+/// The exit code of an outcome, whose error is told.
+fn ended(outcome: Result<ExitCode, Error>, calling: &Calling) -> u8 {
+    outcome.unwrap_or_else(|error| {
+        output::error_text(&error.report(calling));
+        error.exit_code()
+    }) as u8
 }
 
 impl Command {
@@ -232,15 +240,14 @@ impl Context {
         clock: fn() -> Timestamp,
         arguments: Option<Vec<String>>,
     ) -> Self {
-        let Common { config, profile, namespace, kubeconfig, context: chosen, timeout, verbose } = common;
+        let Common { config, profile, namespace, timeout, verbose } = common;
         Self {
             env,
             calling,
             config,
             profile,
             namespace,
-            kubeconfig,
-            chosen,
+            kubeconfig: KubeconfigFlags::default(),
             timeout,
             verbose,
             clock,
@@ -267,7 +274,26 @@ impl Context {
 
     /// The kubeconfig of this call.
     fn kubeconfig(&self) -> Result<Kubeconfig, SettingsError> {
-        Kubeconfig::load(&KubeconfigFiles::of(&self.env, self.kubeconfig.as_deref()))
+        Kubeconfig::load(&KubeconfigFiles::of(&self.env, self.kubeconfig.kubeconfig.as_deref()))
+    }
+
+    /// Learns how what this order asks for is named on a command line, so that a hint can be pasted.
+    fn learn(&mut self, order: &Order) {
+        // Variables of the kubeconfig's are not those of the person who pastes.
+        let own = self.env.own();
+        let Ok(settings) = desk::settings(&own, order.config.as_ref()) else { return };
+        let settings = Arc::new(settings);
+        let Ok(request) = Request::resolve(&settings, &own, &order.overrides, order.extension.as_ref())
+        else {
+            return;
+        };
+        let names_vault = order.overrides.vault.is_some() || order.overrides.vault_address.is_some();
+        if request.profile.is_none() {
+            self.calling.source = source::source_words(&request);
+        }
+        if request.profile.is_none() || names_vault {
+            self.calling.vault = source::vault_words(&request);
+        }
     }
 
     /// Names the kubeconfig context in a refusal, so that its hint can be pasted.
@@ -282,7 +308,8 @@ impl Context {
             cluster.is_some() && cluster == order.cluster
         };
         let context = self.kubeconfig().ok().and_then(|kubeconfig| {
-            kubeconfig.contexts().find(|name| leads_there(&kubeconfig, name)).map(str::to_owned)
+            let mut names = self.kubeconfig.context.as_deref().into_iter().chain(kubeconfig.contexts());
+            names.find(|name| leads_there(&kubeconfig, name)).map(str::to_owned)
         });
         TrustError::OtherCluster { server, known, difference, context }.into()
     }

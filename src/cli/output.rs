@@ -1,7 +1,5 @@
 //! The only writer to standard output and standard error.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing happens")]
-
 use std::io::Write as _;
 
 use chrono::SecondsFormat;
@@ -14,16 +12,16 @@ use crate::exec::{self, ApiVersion, ExecError};
 use crate::token::Token;
 
 /// Prints help to standard output, and a mistake in the flags to standard error.
-pub(super) fn usage(error: &clap::Error) -> u8 {
+pub(super) fn usage(error: &clap::Error) -> Result<ExitCode, Error> {
     if error.use_stderr() {
         // clap repeats what was typed; a kubeconfig may have typed it.
         for line in error.to_string().lines() {
-            eprintln!("{}", indented(line));
+            told(&format!("{}\n", indented(line)));
         }
-        ExitCode::Usage as u8
+        Ok(ExitCode::Usage)
     } else {
-        print!("{error}");
-        ExitCode::Done as u8
+        text(&error.to_string())?;
+        Ok(ExitCode::Done)
     }
 }
 
@@ -34,12 +32,19 @@ fn indented(line: &str) -> String {
 
 /// Prints the lines of an error, made safe already.
 pub(super) fn error_text(text: &str) {
-    eprint!("{text}");
+    told(text);
 }
 
 /// One line for a person, on standard error.
 pub(super) fn note(line: &str) {
-    eprintln!("{}", printable(line));
+    told(&format!("{}\n", printable(line)));
+}
+
+/// Text for standard error, in one piece. Where nobody takes it there is nobody to tell so, and it
+/// must not end us: the exit code, and a token on standard output, still have a reader.
+fn told(text: &str) {
+    let mut output = std::io::stderr().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
 /// Text for standard output, in one piece.

@@ -9,16 +9,12 @@ use crate::error::{Error, ExitCode};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Profiles of the settings file
-    #[arg(value_name = "PROFILE")]
-    profiles: Vec<String>,
-    /// All profiles of the settings file
-    #[arg(long, conflicts_with = "profiles")]
-    all: bool,
+    #[command(flatten)]
+    chosen: profiles::Chosen,
 }
 
 pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
-    for order in profiles::chosen(flags.profiles, flags.all, context)? {
+    for order in flags.chosen.orders(context)? {
         let issued = profiles::keep(&order, Wish::Anew, context)?;
         output::note(&profiles::told(&issued));
     }

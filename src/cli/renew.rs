@@ -19,7 +19,7 @@ pub(super) fn run(clock: fn() -> Timestamp) -> Result<ExitCode, Error> {
     else {
         return Err(ExecError::NotForPersons(renew::COMMAND).into());
     };
-    let calling = Calling { program: program.to_owned(), profile: None };
+    let calling = Calling { program: program.to_owned(), ..Calling::default() };
     let context = Context::new(common, env, calling, clock, None);
     let get_token::Call { order, asker, .. } = get_token::understand(flags, &context)?;
     let conditions = Conditions { asker, note: Arc::new(|_| ()), ..context.conditions() };

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, DONE, output, profiles};
+use super::{Context, DONE, KubeconfigFlags, output, profiles};
 use crate::broker::Wish;
 use crate::error::{Error, ExitCode};
 use crate::exec::ExecError;
@@ -16,6 +16,8 @@ pub(super) struct Flags {
     // An id of its own: that of the field is the id of the common `--profile`.
     #[arg(id = "PROFILE", value_name = "PROFILE")]
     profile: Option<String>,
+    #[command(flatten)]
+    kubeconfig: KubeconfigFlags,
     /// Output form
     #[arg(short, long, value_enum, default_value_t = Form::Raw)]
     output: Form,
@@ -41,6 +43,7 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
     if std::io::stdout().is_terminal() && !flags.show {
         return Err(ExecError::Terminal.into());
     }
+    context.kubeconfig = flags.kubeconfig;
     let order = profiles::one(flags.profile, context)?;
     let issued = profiles::token(&order, Wish::Usual, context)?;
     let token = &issued.token;

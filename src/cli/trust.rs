@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use clap::Args;
 
-use super::{Context, DONE, output, profiles};
+use super::source::SourceFlags;
+use super::{Context, DONE, KubeconfigFlags, output, profiles};
 use crate::cluster::Cluster;
 use crate::desk::Desk;
 use crate::error::{Error, ExitCode};
@@ -20,17 +21,24 @@ pub(super) struct Flags {
     // An id of its own: that of the field is the id of the common `--profile`.
     #[arg(id = "PROFILE", value_name = "PROFILE")]
     profile: Option<String>,
+    #[command(flatten)]
+    kubeconfig: KubeconfigFlags,
+    #[command(flatten)]
+    source: SourceFlags,
     /// SHA-256 of the cluster's CA certificate, in place of a person's yes; repeat for a bundle
     #[arg(long = "ca-fingerprint", value_name = "SHA256")]
     fingerprints: Vec<String>,
 }
 
 pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error> {
-    if context.chosen.is_none() {
-        context.calling.profile = flags.profile.or_else(|| context.profile.clone());
+    context.kubeconfig = flags.kubeconfig;
+    let mut order = profiles::one(flags.profile, context)?;
+    order.overrides = flags.source.overrides(order.overrides.profile, context);
+    context.calling.profile.clone_from(&order.overrides.profile);
+    context.learn(&order);
+    if context.kubeconfig.context.is_none() {
         return Err(TrustError::ContextMissing.into());
     }
-    let order = profiles::one(flags.profile, context)?;
     let desk = Desk::open(context.env.clone(), &order)?;
     context.calling.profile = desk.request.profile.as_ref().map(ToString::to_string);
     let Some(cluster) = &desk.cluster else { return Err(TrustError::ContextMissing.into()) };
@@ -54,14 +62,15 @@ fn accept(cluster: &Cluster, profile: &str, said: &[String]) -> Result<(), Trust
     if !somebody_is_there() {
         return Err(TrustError::NobodyToAsk { server, fingerprints });
     }
-    Terminal.tell(&format!("profile `{profile}`: tokens would go to {}", cluster.server));
+    let terminal = Terminal::default();
+    terminal.tell(&format!("profile `{profile}`: tokens would go to {}", cluster.server));
     for fingerprint in &cluster.authorities {
-        Terminal.tell(&format!("  certificate authority SHA-256 {}", with_colons(fingerprint)));
+        terminal.tell(&format!("  certificate authority SHA-256 {}", with_colons(fingerprint)));
     }
     if cluster.authorities.is_empty() {
-        Terminal.tell("  no certificate authority of its own: this system's roots decide");
+        terminal.tell("  no certificate authority of its own: this system's roots decide");
     }
-    match Terminal.ask("let them? [y/N] ") {
+    match terminal.ask("let them? [y/N] ") {
         Ok(answer) if matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") => Ok(()),
         _ => Err(TrustError::Declined { server }),
     }

@@ -1,10 +1,12 @@
 //! Why a mistake in the settings is one, and what mends it: the second and third line that a person
 //! reads. The first is the error's own.
 
-use std::path::Path;
-
 use super::problem::{Alternatives, By, EntryKind, SettingsError};
-use crate::error::{ExitCode, Explain};
+use crate::error::{ExitCode, Explain, shell_word};
+
+/// Where a person's settings usually lie.
+const USUAL_FILE: &str =
+    if cfg!(windows) { r"%APPDATA%\vaulttoken\config.yaml" } else { "~/.config/vaulttoken/config.yaml" };
 
 /// At most a dozen names, so that a line stays a line.
 fn list(names: &[String]) -> String {
@@ -21,7 +23,7 @@ fn there_are(kind: &str, known: &[String]) -> String {
 }
 
 fn write(instead: &Alternatives, flag: &str) -> Option<String> {
-    instead.meant.as_ref().map(|meant| format!("write `{flag}{meant}`"))
+    instead.meant.as_ref().map(|meant| format!("write `{flag}{}`", shell_word(meant)))
 }
 
 impl Explain for SettingsError {
@@ -84,9 +86,10 @@ impl Explain for SettingsError {
                 By::Extension(_) => "name a file that exists".to_owned(),
             }),
             Self::NotText { .. } => Some("save it as UTF-8".to_owned()),
-            Self::Unreadable { file, .. } => Some(format!("ls -l {}", shell_word(file))),
+            Self::Unreadable { file, .. } => Some(format!("ls -l {}", shell_word(&file.to_string_lossy()))),
             Self::Unguarded { file, .. } => {
-                let file = shell_word(file);
+                let file = file.to_string_lossy();
+                let file = shell_word(&file);
                 Some(format!("sudo chown root {file} && sudo chmod go-w {file}"))
             }
             Self::Unknown { instead, .. } | Self::NoSuchEntry { instead, .. } => write(instead, ""),
@@ -97,13 +100,15 @@ impl Explain for SettingsError {
             Self::NotKnown { by, instead, kind, .. } => match (by, kind) {
                 (By::Flag(flag), _) if instead.meant.is_some() => write(instead, &format!("{flag}=")),
                 (_, _) if instead.meant.is_some() => write(instead, ""),
-                (_, EntryKind::Profile) => Some("{program} status".to_owned()),
+                (_, EntryKind::Profile) => Some("{program} status{config}".to_owned()),
                 (_, _) => None,
             },
             Self::ProfileNeeded { known } => {
                 known.first().map(|name| format!("name one, such as `--profile={name}`"))
             }
-            Self::NoProfile => Some("{program} setup".to_owned()),
+            Self::NoProfile => {
+                Some(format!("write one under `profiles` in your settings file, `{USUAL_FILE}`"))
+            }
             Self::Misplaced { by, .. } => Some(match by {
                 By::Flag(flag) => format!("leave `{flag}` out"),
                 By::Variable(variable) => format!("unset {variable}"),
@@ -139,9 +144,4 @@ impl Explain for SettingsError {
             | Self::BrokenContext { .. } => None,
         }
     }
-}
-
-/// A path as a shell takes it.
-fn shell_word(path: &Path) -> String {
-    crate::error::shell_word(&path.display().to_string()).into_owned()
 }

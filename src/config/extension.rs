@@ -38,7 +38,8 @@ pub struct ClusterProfile {
 }
 
 impl ClusterProfile {
-    /// Reads `spec.cluster.config` of the exec info; `None` where the cluster has no extension.
+    /// Reads `spec.cluster.config` of the exec info; `None` where the cluster has no extension, or that
+    /// of another plugin: there is one name for all of them, and `apiVersion` tells them apart.
     pub fn parse(extension: &Value) -> Result<Option<Self>, SettingsError> {
         let fields = match extension {
             Value::Null => return Ok(None),
@@ -50,6 +51,12 @@ impl ClusterProfile {
             Some(_) => format!("its `{field}` is not a text"),
             None => format!("it has no `{field}`"),
         };
+        let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
+        if let Some(Value::String(version)) = fields.get("apiVersion")
+            && group(version) != group(API_VERSION)
+        {
+            return Ok(None);
+        }
         for (field, expected) in [("apiVersion", API_VERSION), ("kind", "ClusterProfile")] {
             if fields.get(field).and_then(Value::as_str) != Some(expected) {
                 return Err(broken(format!("{}; `{expected}` is expected", said(field))));
@@ -135,6 +142,14 @@ mod tests {
     }
 
     #[test]
+    fn another_plugins_extension_says_nothing() {
+        for version in ["example.com/v1", "v1", "client.authentication.k8s.io/v1"] {
+            let extension = json!({"apiVersion": version, "kind": "Config", "audience": "x"});
+            assert_eq!(ClusterProfile::parse(&extension), Ok(None));
+        }
+    }
+
+    #[test]
     fn the_eight_fields_are_read() {
         let extension = ClusterProfile::parse(&json!({
             "kind": "ClusterProfile", "apiVersion": API_VERSION, "profile": "prod", "role": "deployer",
@@ -182,8 +197,8 @@ mod tests {
             ("kind", json!("Config"), "its `kind` is `Config`; `ClusterProfile` is expected"),
             (
                 "apiVersion",
-                json!("example.com/v1"),
-                "its `apiVersion` is `example.com/v1`; `vaulttoken.dev/v1alpha1` is expected",
+                json!("vaulttoken.dev/v9"),
+                "its `apiVersion` is `vaulttoken.dev/v9`; `vaulttoken.dev/v1alpha1` is expected",
             ),
         ] {
             assert_eq!(message(with(field, value)), format!("{start}{problem}"));

@@ -8,7 +8,7 @@ use super::Name;
 use super::document::Document;
 use super::problem::{Alternatives, By, EntryKind, SettingsError};
 use super::read::{Owner, SETTINGS_LIMIT, read_text};
-use super::types::{AuthMethod, Identity, JwtOrigin, NamedBy, Settings};
+use super::types::{AuthMethod, Identity, JwtOrigin, NamedBy, Settings, Store};
 use super::validate::{Origin, Reading, validate};
 use crate::env::Env;
 
@@ -19,6 +19,8 @@ pub struct SettingsFiles {
     pub person: Option<PathBuf>,
     /// Who named it: a flag, `VAULTTOKEN_CONFIG` (`Environment`), or nobody: its usual place.
     pub person_named_by: NamedBy,
+    /// The person's usual file where a flag names another one; none where `person` is it.
+    pub usual: Option<PathBuf>,
     /// The administrator's file.
     pub administrator: PathBuf,
     /// What `~/` stands for.
@@ -37,6 +39,7 @@ impl SettingsFiles {
         Self {
             person: flag.map(Path::to_owned).or_else(|| env.settings_file()),
             person_named_by,
+            usual: flag.and_then(|_| env.settings_file()),
             administrator: env.administrator_settings_file(),
             home: env.home(),
         }
@@ -49,6 +52,7 @@ impl Settings {
         let home = files.home.as_deref();
         let administrator = Origin { file: &files.administrator, home, named_by: NamedBy::Settings };
         let mut whole = read(&administrator, Owner::Administrator)?.unwrap_or_default();
+        let usual = files.usual_store(whole.store);
         if let Some(file) = &files.person {
             // Paths in it stay good for a renewal that runs elsewhere.
             let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
@@ -58,12 +62,30 @@ impl Settings {
                 NamedBy::Settings => (NamedBy::Settings, None),
             };
             match (read(&Origin { file: &file, home, named_by }, Owner::Anybody)?, explicit) {
-                (Some(person), _) => whole.put_over(person),
+                (Some(person), None | Some(By::Variable(_))) => whole.put_over(person),
+                (Some(person), Some(_)) => {
+                    // Security: the flag may be a kubeconfig's, and must not lower the protection.
+                    let said = person.store;
+                    whole.put_over(person);
+                    whole.store = Some(said.map_or(usual, |said| usual.stricter(said)));
+                }
                 (None, Some(named_by)) => return Err(SettingsError::Missing { file, named_by }),
                 (None, None) => {}
             }
         }
         whole.finish()
+    }
+}
+
+impl SettingsFiles {
+    /// What the usual files say of `store`. A file that cannot be used says nothing: another one was
+    /// named in its place.
+    fn usual_store(&self, administrators: Option<Store>) -> Store {
+        let of_usual = self.usual.as_deref().and_then(|file| {
+            let origin = Origin { file, home: self.home.as_deref(), named_by: NamedBy::Settings };
+            read(&origin, Owner::Anybody).ok().flatten()?.store
+        });
+        of_usual.or(administrators).unwrap_or_default()
     }
 }
 

@@ -14,6 +14,7 @@ mod overrides;
 mod problem;
 mod read;
 mod resolve;
+mod sources;
 mod types;
 mod validate;
 mod value;
@@ -31,6 +32,7 @@ pub use name::Name;
 pub use overrides::{Overrides, SourceKind};
 pub use problem::{Alternatives, By, EntryKind, Place, SettingsError};
 pub use resolve::Request;
+pub use sources::*;
 pub use types::*;
 pub use value::ValueError;
 

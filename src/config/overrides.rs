@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::Name;
 use super::extension::ClusterProfile;
 use super::problem::{By, SettingsError};
-use super::types::{SourceSettings, VaultAddress};
+use super::sources::SourceSettings;
+use super::types::VaultAddress;
 use super::value::{Audience, ClusterName, Lifetime, Mount, Namespace, Role, TeamName, ValueError};
 use crate::env::Env;
 
@@ -127,13 +128,6 @@ impl Wishes {
         Ok(Self {
             profile,
             source: said(flags.source.as_ref(), "--source", env, "VAULTTOKEN_SOURCE")?,
-            vault: said(flags.vault.as_ref(), "--vault", env, "VAULTTOKEN_VAULT")?,
-            vault_address: said(
-                flags.vault_address.as_ref(),
-                "--vault-address",
-                env,
-                "VAULTTOKEN_VAULT_ADDRESS",
-            )?,
             mount: said(flags.mount.as_ref(), "--mount", env, "VAULTTOKEN_MOUNT")?
                 .map(|said: Said<Mount>| said.map(|mount| mount.0))
                 .or_else(|| said_by_extension(extension.mount.as_ref(), "mount")),
@@ -156,6 +150,22 @@ impl Wishes {
             team: said(flags.team.as_ref(), "--team", env, "VAULTTOKEN_TEAM")?
                 .map(|said: Said<TeamName>| said.map(|team| team.0))
                 .or_else(|| said_by_extension(extension.team.as_ref(), "team")),
+            ..Self::of_log_in(flags, env)?
+        })
+    }
+
+    /// What counts for a log-in that is about a vault and no profile. Words about a token mean nothing
+    /// to it, and variables that hold some may stay set.
+    pub(super) fn of_log_in(flags: &Overrides, env: &Env) -> Result<Self, SettingsError> {
+        Ok(Self {
+            vault: said(flags.vault.as_ref(), "--vault", env, "VAULTTOKEN_VAULT")?,
+            vault_address: said(
+                flags.vault_address.as_ref(),
+                "--vault-address",
+                env,
+                "VAULTTOKEN_VAULT_ADDRESS",
+            )?,
+            ..Self::default()
         })
     }
 

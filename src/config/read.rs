@@ -1,11 +1,11 @@
-//! The one way in which settings and kubeconfigs get from the disk into memory: bounded, only plain
-//! files, and told apart by what the person has to mend.
+//! Settings and kubeconfigs as text, told apart by what the person has to mend where they are none,
+//! and refused where the administrator's could have been written by anybody else.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{ErrorKind, Read as _};
+use std::fs::Metadata;
 use std::path::Path;
 
 use super::problem::SettingsError;
+use crate::foreign_file::{ForeignFile, NotRead};
 
 /// The longest settings file.
 pub(super) const SETTINGS_LIMIT: u64 = 1024 * 1024;
@@ -21,49 +21,27 @@ pub(super) enum Owner {
 
 /// The text of a file; `None` where there is none.
 pub(super) fn read_text(file: &Path, limit: u64, owner: Owner) -> Result<Option<String>, SettingsError> {
-    let unreadable = |error: &std::io::Error| SettingsError::Unreadable {
-        file: file.to_owned(),
-        cause: error.to_string(),
-    };
-    let opened = match open(file) {
-        Ok(opened) => opened,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
+    let refused = |error| match error {
+        NotRead::NotAFile => SettingsError::NotAFile { file: file.to_owned() },
+        NotRead::TooLarge { .. } => SettingsError::TooLarge { file: file.to_owned(), limit },
+        NotRead::Refused(error) => {
+            SettingsError::Unreadable { file: file.to_owned(), cause: error.to_string() }
         }
-        // Windows refuses to open a folder.
-        Err(_) if file.is_dir() => return Err(SettingsError::NotAFile { file: file.to_owned() }),
-        Err(error) => return Err(unreadable(&error)),
     };
-    let metadata = opened.metadata().map_err(|error| unreadable(&error))?;
-    if !metadata.is_file() {
-        return Err(SettingsError::NotAFile { file: file.to_owned() });
-    }
+    let opened = match ForeignFile::open(file) {
+        Ok(opened) => opened,
+        Err(error) if error.is_absent() => return Ok(None),
+        Err(error) => return Err(refused(error)),
+    };
     if owner == Owner::Administrator {
-        check_guarded(file, &metadata)?;
+        check_guarded(file, opened.metadata())?;
     }
-    // Room for all of it at once, and for the read that finds its end.
-    let size = usize::try_from(metadata.len().min(limit)).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(size.saturating_add(1));
-    opened.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
-    if bytes.len() as u64 > limit {
-        return Err(SettingsError::TooLarge { file: file.to_owned(), limit });
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => Ok(Some(text)),
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let bytes = opened.read(most).map_err(refused)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) if !text.contains('\0') => Ok(Some(text.to_owned())),
         _ => Err(SettingsError::NotText { file: file.to_owned() }),
     }
-}
-
-/// Opening a pipe would wait for whoever writes into it.
-fn open(file: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
-    }
-    options.open(file)
 }
 
 /// Security: the administrator's word is beneath everybody's; whoever could write this file would

@@ -10,9 +10,9 @@ use super::environment::{Transport, vault_of_environment};
 use super::extension::ClusterProfile;
 use super::overrides::{Overrides, Said, SourceKind, Wishes};
 use super::problem::{Alternatives, By, EntryKind, SettingsError};
+use super::sources::{SourceSettings, VaultIdentity, VaultKubernetes, VaultKv};
 use super::types::{
-    AuthMethod, ClusterPin, NamedBy, Profile, Settings, SourceSettings, Store, TlsSettings, VaultAddress,
-    VaultIdentity, VaultKubernetes, VaultKv, VaultSettings,
+    AuthMethod, ClusterPin, NamedBy, Profile, Settings, Store, TlsSettings, VaultAddress, VaultSettings,
 };
 use super::validate::{KUBERNETES_MOUNT, KV_FIELD, KV_MOUNT, KV_PATH};
 use crate::env::Env;
@@ -58,8 +58,19 @@ impl Request {
         };
         wishes.apply(&mut source)?;
         check_document_path(&source)?;
+        Self::of_parts(settings, env, &wishes, profile, source)
+    }
+
+    /// The request for a source with nothing left to choose but its vault.
+    fn of_parts(
+        settings: &Arc<Settings>,
+        env: &Env,
+        wishes: &Wishes,
+        profile: Option<&Profile>,
+        mut source: SourceSettings,
+    ) -> Result<Self, SettingsError> {
         let transport = Transport::of_environment(env)?;
-        let mut vault = chosen_vault(settings, env, &wishes, &source)?;
+        let mut vault = chosen_vault(settings, env, wishes, &source)?;
         if let Some(vault) = &mut vault {
             transport.fill(vault);
             name_vault(&mut source, vault.name.as_ref());
@@ -81,14 +92,9 @@ impl Request {
     /// The request of a log-in that is about a vault and no profile: the one that flags, the settings
     /// or the environment name. Nothing is ever minted for it, so its source only stands for one.
     pub fn for_login(settings: &Arc<Settings>, env: &Env, flags: &Overrides) -> Result<Self, SettingsError> {
-        let flags = Overrides {
-            source: Some(SourceKind::VaultIdentity.word().to_owned()),
-            role: Some("login".to_owned()),
-            vault: flags.vault.clone(),
-            vault_address: flags.vault_address.clone(),
-            ..Overrides::default()
-        };
-        Self::resolve(settings, env, &flags, None)
+        let wishes = Wishes::of_log_in(flags, env)?;
+        let source = SourceSettings::VaultIdentity(VaultIdentity { vault: None, role: "login".to_owned() });
+        Self::of_parts(settings, env, &wishes, None, source)
     }
 
     /// The request of each profile, as `--profile` alone would resolve it, in the order of names.

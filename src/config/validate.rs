@@ -8,10 +8,12 @@ use super::document::{
     Auth, Document, IdentityEntry, Pin, ProfileEntry, ProviderEntry, Reference, Source, Vault, place,
 };
 use super::problem::{EntryKind, Place, SettingsError};
+use super::sources::{
+    OidcSource, SourceSettings, TokenExchange, TokenRequestSource, VaultIdentity, VaultKubernetes, VaultKv,
+};
 use super::types::{
-    AuthMethod, ClusterPin, Identity, Journaling, JwtOrigin, NamedBy, OidcSource, Pem, Profile, Provider,
-    Settings, SourceSettings, Store, TlsSettings, TokenExchange, TokenRequestSource, VaultIdentity,
-    VaultKubernetes, VaultKv, VaultSettings,
+    AuthMethod, ClusterPin, Identity, Journaling, JwtOrigin, NamedBy, Pem, Profile, Provider, Settings,
+    Store, TlsSettings, VaultSettings,
 };
 use super::value::{Audience, FilePath, Mount, PemText, Scope};
 use super::{Name, document};

@@ -23,7 +23,8 @@ use crate::vault::VaultError;
 
 /// The reports of these errors, each with its exit code.
 fn told(errors: Vec<impl Into<Error>>) -> String {
-    let calling = Calling { program: "kubectl vaulttoken".into(), profile: Some("prod".into()) };
+    let calling =
+        Calling { program: "kubectl vaulttoken".into(), profile: Some("prod".into()), ..Calling::default() };
     let report = |error: Error| format!("{} {}", error.exit_code(), error.report(&calling));
     errors.into_iter().map(Into::into).map(report).collect()
 }
@@ -66,6 +67,8 @@ fn of_trust() {
         TrustError::NoClusterInfo,
         TrustError::Cluster(ClusterFlaw::Server(evil("no address"))),
         TrustError::Cluster(ClusterFlaw::Authority),
+        TrustError::Cluster(ClusterFlaw::AuthorityFile("it is not a file".into())),
+        TrustError::Cluster(ClusterFlaw::AuthorityMixed),
         TrustError::Pin { server: server(), flaw: ClusterFlaw::Authority },
         TrustError::UnknownVault { address: server(), foreign: Vec::new() },
         TrustError::UnknownVault { address: "https://evil.example/;id".into(), foreign: Vec::new() },

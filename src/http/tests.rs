@@ -165,6 +165,25 @@ async fn the_deadline_holds_for_the_whole_exchange() {
 }
 
 #[tokio::test]
+async fn vaults_own_variable_bounds_each_request_to_a_vault_and_no_other() {
+    let moment = Duration::from_millis(80);
+    let transport = Transport { timeout: Some(moment), ..Transport::default() };
+    let server = Scripted::new([Step::Hang, Step::Hang]);
+    let client = Client::for_vault(&TlsSettings::default(), &transport, None).unwrap();
+    let mut request = get(&server.url);
+    request.deadline = Instant::now() + Duration::from_secs(3_600);
+    let error = client.send(request).await.err().unwrap();
+    assert!(matches!(error, HttpError::Deadline { sent: true, .. }), "{error:?}");
+
+    let client = Client::new(&TlsSettings::default(), &transport, None).unwrap();
+    let mut request = get(&server.url);
+    request.deadline = Instant::now() + 4 * moment;
+    let begun = Instant::now();
+    client.send(request).await.err().unwrap();
+    assert!(begun.elapsed() >= 3 * moment);
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_cut_off_or_endless_is_no_answer() {
     let announced = Step::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".to_vec());
     let server = Scripted::new([announced, Step::Endless(&[b'x'; 8_192])]);

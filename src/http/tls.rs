@@ -1,7 +1,6 @@
 //! Whom a client believes and what it presents: reads PEM files when the first TLS connection
 //! needs them. Given authorities replace the system's.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -11,9 +10,10 @@ use zeroize::Zeroizing;
 
 use super::HttpError;
 use crate::config::{Pem, TlsSettings, Transport};
+use crate::foreign_file::{self, NotRead};
 
 /// No bundle of authorities is larger.
-const LARGEST_PEM: u64 = 8 * 1024 * 1024;
+const LARGEST_PEM: usize = 8 * 1024 * 1024;
 
 /// Where systems keep their authorities in one file. Reading one file costs a tenth of the hundreds
 /// in `/etc/ssl/certs`.
@@ -103,7 +103,7 @@ fn anchor(der: &CertificateDer<'_>) -> Option<reqwest::Certificate> {
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn system_roots() -> Result<Option<Vec<reqwest::Certificate>>, HttpError> {
     for bundle in SYSTEM_BUNDLES.map(Path::new) {
-        let Ok(text) = read_file(bundle) else { continue };
+        let Ok(text) = foreign_file::read(bundle, LARGEST_PEM) else { continue };
         // A single odd certificate among the system's is none of a person's business.
         let roots: Vec<_> = CertificateDer::pem_slice_iter(&text)
             .filter_map(|der| der.ok().and_then(|der| anchor(&der)))
@@ -137,30 +137,22 @@ fn read_identity(certificate: &Pem, key: &Pem) -> Result<reqwest::Identity, Http
 }
 
 fn read_texts(pem: &Pem, what: &str) -> Result<Vec<Zeroizing<Vec<u8>>>, HttpError> {
-    let failed = |error: std::io::Error| unusable(what, &error.to_string());
+    let failed = |error: NotRead| unusable(what, &error.to_string());
+    let refused = |error: std::io::Error| failed(error.into());
     match pem {
         Pem::Inline(text) => Ok(vec![Zeroizing::new(text.clone().into_bytes())]),
-        Pem::File(path) => Ok(vec![read_file(path).map_err(failed)?]),
+        Pem::File(path) => Ok(vec![foreign_file::read(path, LARGEST_PEM).map_err(failed)?]),
         Pem::Folder(folder) => {
             let mut texts = Vec::new();
-            for entry in std::fs::read_dir(folder).map_err(failed)? {
-                let path = entry.map_err(failed)?.path();
+            for entry in std::fs::read_dir(folder).map_err(refused)? {
+                let path = entry.map_err(refused)?.path();
                 if path.is_file() {
-                    texts.push(read_file(&path).map_err(failed)?);
+                    texts.push(foreign_file::read(&path, LARGEST_PEM).map_err(failed)?);
                 }
             }
             Ok(texts)
         }
     }
-}
-
-fn read_file(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    let mut text = Zeroizing::new(Vec::new());
-    let length = std::fs::File::open(path)?.take(LARGEST_PEM + 1).read_to_end(&mut text)?;
-    if length as u64 > LARGEST_PEM {
-        return Err(std::io::Error::other("it is larger than 8 MiB"));
-    }
-    Ok(text)
 }
 
 fn described(pem: &Pem) -> String {

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Provider, file, github, shape, variable, who};
 use crate::config::{Identity, Name};
 use crate::env::Env;
+use crate::hex::hex;
 use crate::identity::IdentityError;
 use crate::identity::error::Place;
 
@@ -84,11 +85,5 @@ fn digest(parts: &[&str]) -> Fingerprint {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part.as_bytes());
     }
-    let hex = context.finish().as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        for nibble in [byte >> 4, byte & 0x0f] {
-            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-        hex
-    });
-    Fingerprint(hex)
+    Fingerprint(hex(context.finish().as_ref()))
 }

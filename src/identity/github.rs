@@ -7,12 +7,12 @@ use std::time::Instant;
 use reqwest::header::{ACCEPT, AUTHORIZATION};
 use secrecy::SecretString;
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
 use super::error::{IdentityError, Place, Provider};
 use crate::env::Env;
 use crate::error::printable;
-use crate::http::{Client, Method, Request, Response};
+use crate::http::{Client, Method, Request, Response, is_loopback};
 use crate::source::field::SecretText;
 
 /// Where to ask.
@@ -107,12 +107,7 @@ fn host(url: &Url) -> String {
 fn is_private(url: &Url) -> bool {
     match url.scheme() {
         "https" => true,
-        "http" => match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        },
+        "http" => is_loopback(url),
         _ => false,
     }
 }

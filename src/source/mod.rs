@@ -23,7 +23,7 @@ pub use cluster::{Asking, Comparison, DocumentCluster};
 pub use error::SourceError;
 
 use crate::config::{self, Name, SourceSettings};
-use crate::error::{Error, shell_word};
+use crate::error::Error;
 use crate::token::{Flaw, Lease, Minted, Timestamp, Token};
 use crate::vault::{Revocation, Vault};
 

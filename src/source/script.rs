@@ -35,7 +35,8 @@ pub(crate) fn jwt(algorithm: &str, claims: &Value) -> String {
 
 /// The exit code and the lines that a person sees.
 pub(crate) fn told(error: &Error) -> String {
-    let calling = Calling { program: "kubectl vaulttoken".into(), profile: Some("prod".into()) };
+    let calling =
+        Calling { program: "kubectl vaulttoken".into(), profile: Some("prod".into()), ..Calling::default() };
     format!("exit {}\n{}", error.exit_code(), error.report(&calling))
 }
 

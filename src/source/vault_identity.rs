@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::ask::Ask;
 use super::field::Field;
 use super::{SourceError, after, words};
-use crate::error::{Error, ExitCode, Explain, printable};
+use crate::error::{Error, ExitCode, Explain, printable, shell_word};
 use crate::token::{Bound, Claims, Limit, Minted, Timestamp};
 use crate::vault::{Call, VaultError, path};
 
@@ -182,10 +182,11 @@ impl Explain for NotIssued {
     }
 
     fn hint(&self) -> Option<String> {
-        let role = &self.role;
+        let role = format!("identity/oidc/role/{}", self.role);
+        let role = shell_word(&role);
         match self.reason {
             Reason::NoEntity => Some(
-                "log in with an auth method instead of a root or orphan token: `{program} login{profile}`"
+                "log in with an auth method instead of a root or orphan token: `{program} login{profile}{vault}{config}`"
                     .to_owned(),
             ),
             Reason::NoRole => Some(
@@ -193,12 +194,10 @@ impl Explain for NotIssued {
                  `bao list identity/oidc/role` shows"
                     .to_owned(),
             ),
-            Reason::ClientNotAllowed => Some(format!(
-                "add the `client_id` of `identity/oidc/role/{role}` to `allowed_client_ids` of its key"
-            )),
-            Reason::Algorithm(_) => {
-                Some(format!("give `identity/oidc/role/{role}` a key with `algorithm=ES256`"))
+            Reason::ClientNotAllowed => {
+                Some(format!("add the `client_id` of `{role}` to `allowed_client_ids` of its key"))
             }
+            Reason::Algorithm(_) => Some(format!("give `{role}` a key with `algorithm=ES256`")),
             Reason::Other => None,
         }
     }

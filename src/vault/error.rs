@@ -1,8 +1,8 @@
 //! What Vault refused, or why it could not be asked; each variant is one thing to do next.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
-use crate::error::{ExitCode, Explain, printable};
+use crate::error::{ExitCode, Explain, printable, shell_word};
 use crate::http::HttpError;
 use crate::identity::IdentityError;
 
@@ -75,6 +75,9 @@ pub enum VaultError {
     /// Something that the log-in needs is missing or malformed.
     #[error("{what} cannot be used")]
     Settings { what: String, why: String, hint: Option<String> },
+    /// The token helper was ended, because the time was over.
+    #[error("the token helper `{helper}` did not answer in time")]
+    HelperLate { helper: String },
     /// A method that this version cannot do.
     #[error("this version cannot log in to `{vault}` with `{method}`")]
     Unsupported { vault: String, method: &'static str },
@@ -84,6 +87,9 @@ pub enum VaultError {
     /// The person gave up.
     #[error("the log-in to `{vault}` was given up")]
     GivenUp { vault: String },
+    /// The person did not answer in the time that they were given.
+    #[error("the log-in to `{vault}` was given up: nobody answered in time")]
+    Unanswered { vault: String },
 }
 
 fn of(who: Option<&str>) -> String {
@@ -126,7 +132,11 @@ impl Explain for VaultError {
             | Self::NamespaceUnknown { .. }
             | Self::WrappingSpent { .. }
             | Self::WrappingForeign { .. } => ExitCode::Refused,
-            Self::Sealed { .. } | Self::Busy { .. } | Self::Unavailable { .. } => ExitCode::Unreachable,
+            Self::Sealed { .. }
+            | Self::Busy { .. }
+            | Self::Unavailable { .. }
+            | Self::Unanswered { .. }
+            | Self::HelperLate { .. } => ExitCode::Unreachable,
             Self::Http(error) => error.exit_code(),
             Self::Identity(error) => error.exit_code(),
             Self::Unusable { .. } => ExitCode::Unusable,
@@ -161,11 +171,13 @@ impl Explain for VaultError {
             Self::Identity(error) => error.why(),
             Self::Redirect { why, .. } => Some((*why).into()),
             Self::Cleartext { .. } => Some("whoever listens on the way could read it".into()),
+            Self::HelperLate { .. } => Some("it was ended when the time was over".into()),
             Self::Path { .. } => Some("it is empty, or has an empty, `.` or `..` segment".into()),
             Self::NamespaceUnknown { .. }
             | Self::Sealed { .. }
             | Self::Unsupported { .. }
-            | Self::GivenUp { .. } => None,
+            | Self::GivenUp { .. }
+            | Self::Unanswered { .. } => None,
         }
     }
 
@@ -178,31 +190,33 @@ impl Explain for VaultError {
             | Self::FactorRefused { .. }
             | Self::GivenUp { .. }
             | Self::LoginRefused { method: "userpass" | "ldap", status: 400, .. } => {
-                "{program} login{profile}".into()
+                "{program} login{profile}{vault}{config}".into()
             }
             Self::LoginRefused { status: 403, mount, .. } => {
-                format!("check that `auth/{mount}` exists and that this identity may log in there")
+                format!(
+                    "check that `auth/{}` exists and that this identity may log in there",
+                    shell_word(mount)
+                )
             }
             Self::LoginRefused { status: 400, mount, .. } => {
-                format!("check the role at `auth/{mount}` and what it binds to")
+                format!("check the role at `auth/{}` and what it binds to", shell_word(mount))
             }
             Self::LoginRefused { mount, .. } => {
-                format!("ask an operator of this Vault to look at `auth/{mount}`")
+                format!("ask an operator of this Vault to look at `auth/{}`", shell_word(mount))
             }
             Self::Denied { path, operation, .. } => {
-                let mut hint = String::from("ask for a policy with ");
-                let _ = write!(
-                    hint,
-                    "`path \"{}\" {{ capabilities = [\"{}\"] }}`",
-                    printable(path),
-                    operation.capability()
-                );
-                hint
+                let path = printable(path);
+                let rule = format!("path \"{path}\" {{ capabilities = [\"{}\"] }}", operation.capability());
+                let is_plain = matches!(shell_word(&path), Cow::Borrowed(_));
+                let rule = if is_plain { rule } else { shell_word(&rule).into_owned() };
+                format!("ask for a policy with `{rule}`")
             }
+            Self::Unanswered { .. } => "try again, or allow more time with `--login-timeout`".into(),
             Self::NamespaceUnknown { .. } => "check `namespace` of this vault in the settings".into(),
             Self::WrappingSpent { mount, .. } => {
                 format!(
-                    "if this machine did not unwrap it, revoke that secret id; ask for a new one of `auth/{mount}`"
+                    "if this machine did not unwrap it, revoke that secret id; ask for a new one of `auth/{}`",
+                    shell_word(mount)
                 )
             }
             Self::WrappingForeign { .. } => {
@@ -219,6 +233,7 @@ impl Explain for VaultError {
                     .into()
             }
             Self::Cleartext { .. } => "use an address that begins with `https://`".into(),
+            Self::HelperLate { .. } => super::found_token::HELPER_HINT.into(),
             Self::Unsupported { .. } => "choose another method in `auth` of this vault".into(),
             Self::Rejected { .. } | Self::Path { .. } => return None,
         };

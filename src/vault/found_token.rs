@@ -5,7 +5,6 @@
 mod helper;
 
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,10 +13,14 @@ use zeroize::Zeroizing;
 
 use super::VaultError;
 use crate::env::Env;
+use crate::foreign_file;
+use crate::hex::hex;
 use helper::Helper;
 
+pub(super) use helper::HINT as HELPER_HINT;
+
 /// Larger than any token, and than any configuration of the command.
-const LARGEST_FILE: u64 = 64 * 1024;
+const LARGEST_FILE: usize = 64 * 1024;
 
 /// A token that was found, and where.
 #[derive(Debug, Clone)]
@@ -98,12 +101,7 @@ pub fn fingerprint(env: &Env) -> Option<String> {
     context.update(kind.as_bytes());
     context.update(b"\0");
     context.update(text.as_bytes());
-    let digest = context.finish();
-    Some(digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(hex).collect())
-}
-
-fn hex(digit: u8) -> Option<char> {
-    char::from_digit(digit.into(), 16)
+    Some(hex(context.finish().as_ref()))
 }
 
 /// Where the token is to be taken from.
@@ -152,17 +150,14 @@ fn configured_helper(env: &Env) -> Result<Option<Helper>, VaultError> {
 
 /// A small text file; `None` where there is none.
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    let mut text = Zeroizing::new(String::with_capacity(4 * 1024));
-    file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err("it is larger than 64 KiB".into());
+    match foreign_file::read(path, LARGEST_FILE) {
+        Ok(bytes) => match std::str::from_utf8(&bytes) {
+            Ok(text) => Ok(Some(Zeroizing::new(text.to_owned()))),
+            Err(_) => Err("it is no text".into()),
+        },
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
-    Ok(Some(text))
 }
 
 fn unreadable(path: &Path, why: String) -> VaultError {

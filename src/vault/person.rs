@@ -23,6 +23,8 @@ pub enum NoAnswer {
     Nobody,
     /// Ctrl-C or the end of input.
     Interrupted,
+    /// The person did not answer in the time that they were given.
+    TimedOut,
     /// The terminal failed, in the words of the system.
     Failed(String),
 }
@@ -41,6 +43,7 @@ impl Vault {
         answer.map_err(|none| match none {
             NoAnswer::Nobody => self.login_required(format!("nobody can be asked for {what} here")),
             NoAnswer::Interrupted => VaultError::GivenUp { vault: self.origin().to_owned() },
+            NoAnswer::TimedOut => VaultError::Unanswered { vault: self.origin().to_owned() },
             NoAnswer::Failed(why) => VaultError::Settings { what: "the terminal".into(), why, hint: None },
         })
     }

@@ -101,22 +101,42 @@ impl Vault {
 
     /// Logs in anew, with a person where the method needs one, and keeps the session.
     pub async fn login(&self, person: &dyn Person) -> Result<Session, VaultError> {
+        self.login_after(person, &|| ()).await
+    }
+
+    /// The same; `forget` drops what was had in the name of the session before. It is called once
+    /// the new one is had and before it is kept, so that whoever dies in between leaves nothing
+    /// behind that would be handed to another person.
+    pub async fn login_after(
+        &self,
+        person: &dyn Person,
+        forget: &(dyn Fn() + Sync),
+    ) -> Result<Session, VaultError> {
         if self.parts.settings.auth != AuthMethod::Token {
-            return self.log_in(Some(person)).await;
+            return self.log_in(Some(person), forget).await;
         }
-        match &self.parts.found_token {
-            Some(found) => self.look_up(&found.token).await,
-            None => self.keep_pasted(person).await,
+        let Some(found) = &self.parts.found_token else { return self.keep_pasted(person, forget).await };
+        let session = self.look_up(&found.token).await?;
+        forget();
+        if !found.is_of_the_environment() {
+            // One that an earlier `login` kept would go before this one.
+            self.parts.sessions.remove(&self.parts.session_key);
         }
+        Ok(session)
     }
 
     /// Takes a token from the person, makes sure that Vault knows it, and keeps it.
-    async fn keep_pasted(&self, person: &dyn Person) -> Result<Session, VaultError> {
+    async fn keep_pasted(
+        &self,
+        person: &dyn Person,
+        forget: &(dyn Fn() + Sync),
+    ) -> Result<Session, VaultError> {
         let origin = self.origin().to_owned();
         let prompt = format!("token for {origin}: ");
         let asked = self.ask_person(Some(person), "a token", |person| person.ask_secret(&prompt))?;
         let token = SecretString::from(asked.expose_secret().trim());
         let session = Session { ours: true, ..self.look_up(&token).await? };
+        forget();
         self.keep(&session);
         Ok(session)
     }
@@ -133,6 +153,16 @@ impl Vault {
     pub fn kept_session(&self) -> Option<Session> {
         let current = held(&self.current).clone();
         current.or_else(|| self.parts.sessions.load(&self.parts.session_key)).filter(|session| session.ours)
+    }
+
+    /// Whether all that there is here is a token that somebody else made: one that was found, or one
+    /// that a person handed to `login`.
+    #[must_use]
+    pub fn has_foreign_session(&self) -> bool {
+        match self.kept_session() {
+            Some(session) => session.method == AuthMethod::Token.name(),
+            None => self.parts.found_token.is_some(),
+        }
     }
 
     /// Forgets the kept session, here only.
@@ -173,10 +203,14 @@ impl Vault {
         if !self.parts.settings.auth.is_unattended() {
             return Err(self.login_required(why));
         }
-        self.log_in(None).await
+        self.log_in(None, &|| ()).await
     }
 
-    async fn log_in(&self, person: Option<&dyn Person>) -> Result<Session, VaultError> {
+    async fn log_in(
+        &self,
+        person: Option<&dyn Person>,
+        forget: &(dyn Fn() + Sync),
+    ) -> Result<Session, VaultError> {
         let Granted { auth, asked_at } = auth::log_in(&LogIn { vault: self, person }).await?;
         let session = Session {
             subject: auth.subject(),
@@ -189,6 +223,7 @@ impl Vault {
             ours: true,
         };
         self.log_ins.fetch_add(1, Ordering::Relaxed);
+        forget();
         self.keep(&session);
         Ok(session)
     }
@@ -223,7 +258,7 @@ impl Vault {
         let expires_at = end(&auth, now);
         // At its maximum the server renews it by nothing.
         if let (Some(old), Some(new)) = (session.expires_at, expires_at)
-            && new <= old + TimeDelta::seconds(1)
+            && new - old <= TimeDelta::seconds(1)
         {
             self.note("the session has reached its maximum and cannot be extended");
             return None;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::engine::{self, Engine, corp, home_with, home_with_token, subject};
+use crate::engine::{self, Engine, corp, home_with, home_with_token, log_ins, subject};
 use crate::home::{Home, exec_info};
 use crate::rig::{Cluster, Double, Reply, Vault, poll, unique};
 
@@ -96,6 +96,7 @@ fn logout_without_a_session_of_ours_revokes_the_lease_alone() {
     home.set("VAULT_TOKEN", &vault_token);
     let token = home.get_token(&[], Some(&cluster_info(cluster))).quiet().token();
     let list = home.run(&["logout", "--output=json"]).quiet().json();
+    assert_eq!(list["items"][0]["session"], "notOurs", "{list}");
     assert_eq!(list["items"][0]["tokens"][0]["revoked"], true, "{list}");
     poll("a token that the API server refuses", LIMIT, || subject(cluster, &token).is_none().then_some(()));
     assert!(Vault::shared().session(&vault_token).read("auth/token/lookup-self")["ttl"].is_number());
@@ -131,6 +132,137 @@ fn logout_leaves_nothing_here_even_where_the_server_cannot_be_reached() {
     let item = home.run(&["status", "--output=json"]).json()["items"][0].take();
     assert_eq!((&item["token"]["state"], &item["session"]["state"]), (&json!("absent"), &json!("absent")));
     assert!(is_session_alive(&engine.policy), "as it was told");
+}
+
+#[test]
+fn logout_forgets_a_session_that_no_client_can_be_made_for() {
+    let engine = engine::shared();
+    let home = home_with(&engine, "reader", None);
+    let pasted = engine.vault_token(&Vault::shared().root());
+    home.plant(&pasted);
+    home.run_with_input(&["login", "--method=token"], &format!("{pasted}\n")).succeeded();
+    // From now on the token helper fails, and with it every call.
+    home.write(".vault", "token_helper = \"/nowhere/helper\"\n");
+    let run = home.run(&["logout", "--output=json"]);
+    assert_ne!(run.code, 0, "{run:?}");
+    let item = home.run(&["status", "--output=json"]).json()["items"][0].take();
+    assert_eq!((&item["token"]["state"], &item["session"]["state"]), (&json!("absent"), &json!("absent")));
+}
+
+#[test]
+fn a_log_in_with_a_token_that_lies_about_replaces_what_was_kept() {
+    let engine = engine::shared();
+    let home = home_with(&engine, "reader", None);
+    let (first, second) = (engine.vault_token(&Vault::shared().root()), unique("second"));
+    home.plant(&first);
+    home.run_with_input(&["login"], &format!("{first}\n")).succeeded();
+    let root = Vault::shared().root();
+    let options = json!({"policies": [engine.policy], "ttl": "1h", "display_name": second});
+    home.write_secret(".vault-token", &root.child_token(&options));
+    let run = home.run(&["login"]).succeeded();
+    assert!(run.stderr.contains(&second), "{run:?}");
+    home.run(&["refresh"]).succeeded();
+    let minted = Vault::shared().audit_log().into_iter().rev().find(|entry| {
+        entry["request"]["path"] == format!("{}/creds/reader", engine.mount) && entry["type"] == "response"
+    });
+    let name = minted.unwrap()["auth"]["display_name"].take();
+    assert!(name.as_str().is_some_and(|name| name.contains(&second)), "{name}");
+}
+
+#[test]
+fn what_was_refused_for_want_of_a_log_in_works_at_once_after_it() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_of_alice(&engine, "reader");
+    home.run(&["logout"]).succeeded();
+    home.get_token(&[], Some(&cluster_info(cluster))).failed(3);
+    home.run_with_input(&["login"], "correct horse\n").succeeded();
+    // The token that `login` fetched is of no cluster yet; without it the failure would count.
+    for entry in std::fs::read_dir(home.path(".cache/vaulttoken")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "token") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    home.get_token(&[], Some(&cluster_info(cluster))).quiet();
+}
+
+#[test]
+fn login_goes_on_after_a_failure_and_asks_for_one_password_once() {
+    let engine = engine::shared();
+    let (root, mount) = (Vault::shared().root(), unique("userpass"));
+    root.enable_auth("userpass", &mount);
+    root.userpass_user(&mount, "alice", "correct horse", &[&engine.policy]);
+    let home = Home::new();
+    home.plant("correct horse");
+    let auth = json!({"userpass": {"mount": mount, "username": "alice"}});
+    home.settings(&json!({
+        "vaults": corp(Vault::shared(), Some(&auth)),
+        "profiles": {"a": {"source": engine.source("reader")}, "b": {"source": engine.source("viewer")}},
+    }));
+    let run = home.run_with_input(&["login", "nobody", "a", "b"], "correct horse\n");
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.starts_with("error: `--profile`: there is no profile `nobody`\n"), "{run:?}");
+    assert_eq!(run.stderr.matches("logged in to ").count(), 1, "{run:?}");
+    assert_eq!(run.stderr.matches(": a token for ").count(), 2, "{run:?}");
+
+    let before = log_ins(&mount);
+    let run = home.run_with_input(&["login", "--all"], "battery staple\n");
+    assert_eq!(run.code, 4, "{run:?}");
+    for profile in ["a", "b"] {
+        let told = format!("error: profile `{profile}`: ");
+        assert_eq!(run.stderr.matches(&told).count(), 1, "{run:?}");
+    }
+    assert_eq!(log_ins(&mount), before + 1);
+}
+
+#[test]
+fn login_fetches_what_the_current_context_will_ask_for() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_with_token(&engine, "viewer");
+    let extension =
+        json!({"apiVersion": "vaulttoken.dev/v1alpha1", "kind": "ClusterProfile", "role": "ruled"});
+    let kubeconfig = home.kubeconfig(cluster, &json!({"args": ["get-token"]}), Some(&extension));
+    home.set("KUBECONFIG", kubeconfig.to_str().unwrap());
+    home.run(&["login"]).succeeded();
+    let mints = || {
+        let path = format!("{}/creds/ruled", engine.mount);
+        let is_mint = |entry: &Value| entry["type"] == "response" && entry["request"]["path"] == path;
+        Vault::shared().audit_log().iter().filter(|entry| is_mint(entry)).count()
+    };
+    let before = mints();
+    assert_eq!(before, 1);
+    home.kubectl(&kubeconfig, &["get", "namespaces"]).succeeded();
+    assert_eq!(mints(), before, "kubectl found what login had fetched");
+}
+
+#[test]
+fn settings_that_are_missed_tell_which_variables_did_not_count() {
+    let home = Home::new();
+    let flags = ["get-token", "--source=vault-kubernetes", "--role=reader"];
+    let env = json!([{"name": "VAULT_ADDR", "value": "https://vault.example:8200"}]);
+    let kubeconfig = home.kubeconfig(Cluster::shared(), &json!({"args": flags, "env": env}), None);
+    let run = home.kubectl(&kubeconfig, &["get", "namespaces"]);
+    assert!(
+        run.stderr.contains("; only the kubeconfig's `exec.env` sets `VAULT_ADDR`, which does not count\n"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn nobody_logs_in_only_to_log_out() {
+    let (engine, root, mount) = (engine::shared(), Vault::shared().root(), unique("approle"));
+    root.enable_auth("approle", &mount);
+    let (role_id, secret_id) = root.approle(&mount, "job", &[&engine.policy]);
+    let auth = json!({"approle": {"mount": mount, "roleId": role_id, "secretIdFile": "secret-id"}});
+    let home = home_with(&engine, "viewer", Some(&auth));
+    home.write_secret(".config/vaulttoken/secret-id", &secret_id);
+    home.get_token(&[], None).quiet();
+    std::fs::remove_dir_all(home.path(".local/state/vaulttoken/sessions")).unwrap();
+    let before = log_ins(&mount);
+    let list = home.run(&["logout", "--output=json"]).quiet().json();
+    assert_eq!(list["items"][0]["session"], "none", "{list}");
+    assert_eq!(list["items"][0]["tokens"][0]["revoked"], false, "{list}");
+    assert_eq!(log_ins(&mount), before);
 }
 
 #[test]
@@ -282,7 +414,10 @@ fn login_without_a_profile_logs_in_to_the_vault_that_is_named() {
         "vaults": corp(Vault::shared(), Some(&auth)),
         "profiles": {"a": {"source": engine.source("reader")}, "b": {"source": engine.source("viewer")}},
     }));
+    // It is about tokens, and may stay set.
+    home.set("VAULTTOKEN_NAMESPACE", "team");
     let run = home.run_with_input(&["login", "--vault=corp"], "correct horse\n").succeeded();
+    home.unset("VAULTTOKEN_NAMESPACE");
     assert_eq!(run.stderr.matches("logged in to ").count(), 1);
     // Both profiles come by that one session.
     for profile in ["a", "b"] {

@@ -34,6 +34,7 @@ mod lifetimes;
 mod methods;
 mod notices;
 mod passwords;
+mod process;
 mod refusals;
 mod renew;
 mod rig_works;

@@ -91,6 +91,22 @@ fn control_c_at_a_prompt_gives_up_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn a_person_who_does_not_answer_is_not_waited_for_for_ever() {
+    let engine = engine::shared();
+    for (username, prompt) in [(true, "password of alice for "), (false, "user name for ")] {
+        let (home, mount) = home_with_password(&engine, "correct horse", username);
+        let terminal = home.at_terminal(&["login", "--login-timeout=1s"]);
+        terminal.wait_for(prompt);
+        let ended = terminal.end();
+        home.showed(&ended.shown);
+        assert_eq!((ended.code, ended.restored), (Some(5), true), "{ended:?}");
+        assert!(ended.shown.contains("nobody answered in time"), "{ended:?}");
+        assert!(ended.shown.contains("`--login-timeout`"), "{ended:?}");
+        assert_eq!(log_ins(&mount), 0);
+    }
+}
+
+#[test]
 fn a_termination_at_a_prompt_leaves_the_terminal_as_it_was() {
     let engine = engine::shared();
     let (home, _) = home_with_password(&engine, "correct horse", true);

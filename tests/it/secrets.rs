@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::home::{Home, PLUGIN};
@@ -122,6 +123,62 @@ fn a_token_helper_is_told_no_secret_and_no_argument_holds_one() {
 }
 
 #[test]
+fn a_token_helper_has_the_environment_of_whoever_ran_the_client() {
+    let authority = Authority::new("corp");
+    let vault = hanging_vault(&authority);
+    let home = Home::new();
+    settings(&home, &vault, &authority);
+    let script = "#!/bin/bash\nenv > seen-environment\nexit 3\n";
+    let helper = home.write("helper", script);
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o700)).unwrap();
+    home.write(".vault", &format!("token_helper = \"{}\"\n", helper.display()));
+    home.write("evil/bash-env", "touch evil-ran\n");
+    home.set("MINE", "of-the-person");
+
+    // As a client does: what the kubeconfig adds is with us, and not with our parent.
+    let added = "BASH_ENV=evil/bash-env ENV=evil/bash-env PATH=evil EVIL=1 KUBERNETES_EXEC_INFO={}";
+    let run = home.script(&format!("env {added} {PLUGIN} get-token --profile=prod || exit $?"), "");
+    assert!(run.failed(2).contains("the token helper"), "{run:?}");
+
+    assert!(!home.path("evil-ran").exists(), "a kubeconfig names no program to run");
+    let environment = fs::read_to_string(home.path("seen-environment")).unwrap();
+    assert!(environment.contains("MINE=of-the-person"), "{environment}");
+    assert!(environment.contains(&format!("VAULT_ADDR={}", vault.address)), "{environment}");
+    assert!(!environment.to_lowercase().contains("evil"), "{environment}");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_token_helper_and_the_helper() {
+    let authority = Authority::new("corp");
+    let vault = hanging_vault(&authority);
+    let home = Home::new();
+    settings(&home, &vault, &authority);
+    let helper = home.write("helper", "#!/bin/sh\necho $$ > running\nexec sleep 600\n");
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o700)).unwrap();
+    home.write(".vault", &format!("token_helper = \"{}\"\n", helper.display()));
+
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let _ = fs::remove_file(home.path("running"));
+        let mut command = std::process::Command::new(PLUGIN);
+        home.prepare(&mut command);
+        command.args(["get-token", "--profile=prod", "--timeout=10m"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let helper = poll("the helper", Duration::from_secs(30), || {
+            fs::read_to_string(home.path("running")).ok()?.trim().parse::<i32>().ok()
+        });
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let run = home.finished(&child.wait_with_output().unwrap());
+        assert_eq!(run.failed(code), "error: profile `prod`: interrupted\n", "{run:?}");
+        // Nobody may have waited for it: then it is a name and no program any more.
+        poll("the helper's end", Duration::from_secs(30), || {
+            let line = fs::read(format!("/proc/{helper}/cmdline")).unwrap_or_default();
+            line.is_empty().then_some(())
+        });
+    }
+}
+
+#[test]
 fn standard_output_that_takes_nothing_is_a_fault_and_the_token_goes_nowhere_else() {
     let authority = Authority::new("corp");
     let vault = Double::https(&authority, &[], |_| {
@@ -147,6 +204,23 @@ fn standard_output_that_takes_nothing_is_a_fault_and_the_token_goes_nowhere_else
     );
 }
 
+#[test]
+fn a_closed_pipe_is_an_exit_code_and_no_panic() {
+    let home = Home::new();
+    // Of a panic there would be 101, or a word on standard error.
+    for (script, code) in [
+        ("{} --help > /dev/full", 1),
+        ("{} version 2> /dev/full", 0),
+        ("{} --nonsense 2> /dev/full", 2),
+        ("{} get-token -p unknown 2> /dev/full", 2),
+        ("{} get-token -p unknown 2>&-", 2),
+    ] {
+        let run = home.run_program("/bin/sh", &["-c", &script.replace("{}", PLUGIN)]);
+        assert_eq!(run.code, code, "{script}: {run:?}");
+        assert!(!run.stderr.contains("panicked"), "{script}: {run:?}");
+    }
+}
+
 /// Each place that opens a secret, how often, and what for. Whoever adds one says why here.
 const OPENED: &[(&str, usize, &str)] = &[
     ("cache/entry.rs", 1, "writes an entry, whose bytes are sealed"),
@@ -161,7 +235,7 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("source/vault_identity.rs", 3, "algorithm and claims of a token, and whether it is empty"),
     ("source/vault_kubernetes.rs", 2, "claims of a token, and whether it is empty"),
     ("source/vault_kv/document.rs", 4, "claims, emptiness, and the fields beside the token"),
-    ("token.rs", 2, "claims of a token, and whether a header can carry it"),
+    ("token.rs", 3, "claims of a token, whether a header can carry it, and the digest that names it"),
     ("vault/auth/mfa.rs", 1, "trims what a person typed"),
     ("vault/auth/mod.rs", 3, "the body of a log-in, and whether a session came back"),
     ("vault/call.rs", 2, "whether two sessions are one"),

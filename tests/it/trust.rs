@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::engine::{self, home_with_token};
 use crate::home::{Home, Run, exec_info};
 use crate::rig::{Authority, Cluster, Double, Reply, Vault, unique};
 
@@ -523,6 +524,40 @@ fn a_standby_sends_the_session_on_to_nodes_of_its_own_vault_only() {
         assert!(run.failed(7).contains("it would have gone over the wire in clear"), "{run:?}");
     }
     assert!(mallory.seen().is_empty() && clear.seen().is_empty());
+}
+
+#[test]
+fn the_hint_for_what_flags_describe_works_as_it_stands() {
+    let (engine, cluster) = (engine::shared(), Cluster::shared());
+    let home = home_with_token(&engine, "reader");
+    let other = Authority::new("other");
+    let data = STANDARD.encode(&other.pem);
+    let context = "x; touch pasted #";
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {
+            "server": "https://other.example:6443", "certificate-authority-data": data,
+        }}],
+        "contexts": [{"name": context, "context": {"cluster": "c", "user": "u"}}],
+    });
+    home.write(".kube/config", &kubeconfig.to_string());
+    let mount = format!("--mount={}", engine.mount);
+    let flags = ["--source=vault-kubernetes", "--vault=corp", "--role=reader", &mount];
+    let info = |server: &str, data: &str| {
+        exec_info("v1", Some(json!({"server": server, "certificate-authority-data": data})))
+    };
+    home.get_token(&flags, Some(&info(&cluster.server, &STANDARD.encode(&cluster.authority.pem)))).quiet();
+    let there = info("https://other.example:6443", &data);
+    let refused = home.get_token(&flags, Some(&there));
+    let (_, hint) = refused.failed(7).split_once("  try: ").unwrap();
+    let hint = hint.trim_end();
+    assert!(hint.ends_with(" --context 'x; touch pasted #'"), "{hint}");
+
+    let run = home.script(hint, "");
+    let (_, fingerprint) = run.failed(7).split_once("SHA-256 ").unwrap();
+    let fingerprint = fingerprint.split_whitespace().next().unwrap();
+    home.script(&format!("{hint} --ca-fingerprint {fingerprint}"), "").succeeded();
+    home.get_token(&flags, Some(&there)).quiet();
 }
 
 #[test]

@@ -46,8 +46,8 @@ pub enum FolderError {
         /// Its owner.
         owner: u32,
     },
-    /// Others can write there, and we could not forbid it.
-    #[error("`{}` can be written by other users (mode {mode}), and its mode cannot be changed", path.display())]
+    /// Others can write there. Its mode is not ours to change.
+    #[error("`{}` can be written by other users (mode {mode})", path.display())]
     Open {
         /// The folder.
         path: PathBuf,

@@ -146,6 +146,7 @@ impl Folder {
 
     /// Whether this name still stands for this open file: an open file cannot be removed here.
     #[expect(clippy::unused_self, reason = "the same face as on Unix")]
+    #[must_use]
     pub fn is_still(&self, _name: &str, _file: &File) -> bool {
         true
     }

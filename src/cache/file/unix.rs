@@ -16,7 +16,6 @@ use zeroize::Zeroizing;
 use super::{FolderError, LARGEST, LARGEST_LOG, TEMPORARY, temporary_name, too_large};
 use crate::token::Timestamp;
 
-const ONLY_US: Mode = Mode::RWXU;
 const GROUP_AND_OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
 
@@ -28,7 +27,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder that exists. Its mode is tightened to 0700 where it is looser.
+    /// Opens a folder that exists; its mode is left as it is.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         // Security: a link in the folder's own place is not followed; on a shared `/dev/shm`
         // anybody can put one there.
@@ -43,17 +42,16 @@ impl Folder {
             return Err(FolderError::Foreign { path: path.into(), owner: status.st_uid });
         }
         let mode = Mode::from_raw_mode(status.st_mode);
-        // A read-only file system does not let us tighten; readers of names alone are harmless.
-        if mode.intersects(GROUP_AND_OTHERS)
-            && fs::fchmod(&descriptor, ONLY_US).is_err()
-            && mode.intersects(OTHERS_WRITE)
-        {
+        // Security: somebody else may have named a folder that the system lives on, so it is refused
+        // and never mended. Those who can only list it see names of files that they cannot read.
+        if mode.intersects(OTHERS_WRITE) {
             return Err(FolderError::Open { path: path.into(), mode: format!("{:04o}", mode.as_raw_mode()) });
         }
         Ok(Self { path: path.into(), descriptor })
     }
 
-    /// Opens a folder, and creates it and what is missing above it, for this user alone.
+    /// Opens a folder, and creates it and what is missing above it, for this user alone. What is
+    /// there already keeps its mode.
     pub fn create(path: &Path) -> Result<Self, FolderError> {
         match Self::open(path) {
             Err(FolderError::Absent { .. }) => {}
@@ -191,6 +189,7 @@ impl Folder {
     }
 
     /// Whether this name still stands for this open file.
+    #[must_use]
     pub fn is_still(&self, name: &str, file: &File) -> bool {
         let there = fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW);
         let ours = fs::fstat(file);
@@ -290,13 +289,33 @@ mod tests {
     }
 
     #[test]
-    fn a_loose_folder_of_ours_is_tightened() {
+    fn no_folder_that_was_there_before_changes_its_mode() {
         let outer = TempDir::new().unwrap();
         let path = outer.path().join("loose");
         std::fs::create_dir(&path).unwrap();
-        set_mode(&path, 0o777);
-        Folder::open(&path).unwrap();
-        assert_eq!(mode(&path), 0o700);
+        // Where others can list names they cannot read what is in the files.
+        for listed in [0o755, 0o711, 0o750] {
+            set_mode(&path, listed);
+            let folder = Folder::open(&path).unwrap();
+            folder.replace("entry", b"content", false).unwrap();
+            assert_eq!(read(&Folder::create(&path).unwrap(), "entry").unwrap(), b"content");
+            assert_eq!(mode(&path), listed);
+            assert_eq!(mode(&path.join("entry")), 0o600);
+        }
+        for written in [0o777, 0o720, 0o1777] {
+            set_mode(&path, written);
+            let error = Folder::open(&path).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("`{}` can be written by other users (mode {written:04o})", path.display())
+            );
+            Folder::create(&path).unwrap_err();
+            assert_eq!(mode(&path), written);
+        }
+        // What was missing is ours alone, beneath a folder that is not.
+        set_mode(&path, 0o755);
+        Folder::create(&path.join("a/b")).unwrap();
+        assert_eq!([mode(&path), mode(&path.join("a")), mode(&path.join("a/b"))], [0o755, 0o700, 0o700]);
     }
 
     #[test]
@@ -334,10 +353,7 @@ mod tests {
     fn other_messages_name_the_folder_and_the_reason() {
         let path = PathBuf::from("/some/folder");
         let open = FolderError::Open { path: path.clone(), mode: "0777".into() };
-        assert_eq!(
-            open.to_string(),
-            "`/some/folder` can be written by other users (mode 0777), and its mode cannot be changed"
-        );
+        assert_eq!(open.to_string(), "`/some/folder` can be written by other users (mode 0777)");
         let source = io::Error::other("no space left on device");
         let refused = FolderError::Refused { path, source };
         assert_eq!(refused.to_string(), "`/some/folder` cannot be used: no space left on device");

@@ -34,9 +34,35 @@ impl Disk {
         SettingsFiles {
             person: Some(self.path("person.yaml")),
             person_named_by,
+            usual: (person_named_by == NamedBy::Flag).then(|| self.path("usual.yaml")),
             administrator: self.path("administrator.yaml"),
             home: Some(PathBuf::from("/home/me")),
         }
+    }
+}
+
+/// Security: a kubeconfig can name flags.
+#[test]
+fn a_file_that_a_flag_names_can_only_make_the_store_stricter() {
+    for (usual, flagged, expected) in [
+        ("", "store: plain\n", Store::Auto),
+        ("", "store: sealed\n", Store::Sealed),
+        ("", "store: none\n", Store::None),
+        ("store: sealed\n", "store: plain\n", Store::Sealed),
+        ("store: sealed\n", "store: auto\n", Store::Sealed),
+        ("store: sealed\n", "", Store::Sealed),
+        ("store: none\n", "store: sealed\n", Store::None),
+        ("store: plain\n", "", Store::Plain),
+        ("store: plain\n", "store: auto\n", Store::Auto),
+    ] {
+        let disk = Disk::new();
+        disk.write("usual.yaml", usual);
+        disk.write("person.yaml", flagged);
+        let settings = Settings::load(&disk.files(NamedBy::Flag)).unwrap();
+        assert_eq!(settings.store, expected, "{usual}{flagged}");
+        // A variable of the person's own names the usual file.
+        let settings = Settings::load(&disk.files(NamedBy::Environment)).unwrap();
+        assert_eq!(settings.store == Store::Plain, flagged == "store: plain\n");
     }
 }
 
@@ -292,6 +318,7 @@ fn load_example(file: &str) -> Settings {
     Settings::load(&SettingsFiles {
         person: Some(example(file)),
         person_named_by: NamedBy::Environment,
+        usual: None,
         administrator: PathBuf::from("/nowhere"),
         home: Some(PathBuf::from("/home/me")),
     })

@@ -193,7 +193,7 @@ fn no_profile_or_a_wrong_one_is_told() {
         told(
             "`profile` of the cluster extension: there is no profile `nothing-like-it`",
             "there are `hub`, `jobs`, `open`, `people`, `prod`, `trusted`",
-            "{program} status"
+            "{program} status{config}"
         )
     );
     assert_eq!(
@@ -209,7 +209,7 @@ fn no_profile_or_a_wrong_one_is_told() {
         told(
             "there is no profile",
             "no settings file has one, and neither `--source` nor `--role` stands for one",
-            "{program} setup"
+            "write one under `profiles` in your settings file, `~/.config/vaulttoken/config.yaml`"
         )
     );
     assert_eq!(
@@ -401,6 +401,26 @@ fn a_source_without_a_vault_takes_the_only_one_or_the_environments() {
     let twice = "vaults: {a: {address: https://v}, b: {address: https://v, namespace: n}}\n";
     let refused = call(twice).flag("role", "r").flag("vaultAddress", "https://v").refused();
     assert_eq!(refused.why.as_deref(), Some("there are `a`, `b`"));
+}
+
+#[test]
+fn a_log_in_without_a_profile_has_no_use_for_words_about_tokens() {
+    let settings = Arc::new(Settings::of_text(&file(MANY)).unwrap());
+    let variables = [
+        ("VAULTTOKEN_PROFILE", "nobody"),
+        ("VAULTTOKEN_SOURCE", "vault-kv"),
+        ("VAULTTOKEN_MOUNT", "m"),
+        ("VAULTTOKEN_ROLE", "r"),
+        ("VAULTTOKEN_NAMESPACE", "n"),
+        ("VAULTTOKEN_AUDIENCES", "a"),
+        ("VAULTTOKEN_TTL", "1h"),
+        ("VAULTTOKEN_CLUSTER", "c"),
+        ("VAULTTOKEN_TEAM", "t"),
+        ("VAULTTOKEN_VAULT", "lab"),
+    ];
+    let env = Env::of(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let request = Request::for_login(&settings, &env, &Overrides::default()).unwrap();
+    assert_eq!(request.vault.and_then(|vault| vault.name), Name::parse("lab"));
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! What the Kubernetes engine and the API server behind it refuse. The engine answers most of it
 //! with status 500, so the words decide; both products use the same ones.
 
-use crate::error::{ExitCode, Explain};
-use crate::source::shell_word;
+use crate::error::{ExitCode, Explain, shell_word};
 
 /// A token that was refused, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,15 +181,15 @@ impl Explain for Refused {
 
     fn hint(&self) -> Option<String> {
         let Self { mount, role, .. } = self;
-        let (roles, role) =
-            (shell_word(&format!("{mount}/roles")).into_owned(), format!("{mount}/roles/{role}"));
+        let word = |text: String| shell_word(&text).into_owned();
+        let (roles, role) = (word(format!("{mount}/roles")), word(format!("{mount}/roles/{role}")));
+        let config = word(format!("{mount}/config"));
         let namespace = self.namespace.as_deref().map(shell_word);
         Some(match self.reason {
             Reason::NoRole => format!(
                 "set `role` in the profile to one that `vault list {roles}` or `bao list {roles}` shows"
             ),
             Reason::NamespaceNotAllowed => {
-                let role = shell_word(&role);
                 format!(
                     "set `namespace` in the profile to one that `vault read {role}` or `bao read {role}` allows"
                 )
@@ -204,10 +203,10 @@ impl Explain for Refused {
                     .to_owned()
             }
             Reason::Unconfigured => {
-                format!("write `kubernetes_host`, `kubernetes_ca_cert` and `service_account_jwt` to `{mount}/config`")
+                format!("write `kubernetes_host`, `kubernetes_ca_cert` and `service_account_jwt` to `{config}`")
             }
             Reason::Unreachable => {
-                format!("try again later; `{mount}/config` in Vault names the API server and its CA")
+                format!("try again later; `{config}` in Vault names the API server and its CA")
             }
             Reason::LifetimeTooShort => {
                 "set `ttl: 10m` or more in the profile's `vaultKubernetes`".to_owned()
@@ -221,10 +220,10 @@ impl Explain for Refused {
                 None => format!("create the namespace that `{role}` allows"),
             },
             Reason::EngineForbidden => format!(
-                "bind a ClusterRole with that right to the service account whose token `{mount}/config` holds"
+                "bind a ClusterRole with that right to the service account whose token `{config}` holds"
             ),
             Reason::EngineUnauthorized => {
-                format!("write a fresh `service_account_jwt` to `{mount}/config`")
+                format!("write a fresh `service_account_jwt` to `{config}`")
             }
             Reason::Other => return None,
         })

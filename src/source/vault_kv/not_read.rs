@@ -1,8 +1,7 @@
 //! Why a token document gave no token: what Vault has not, what the document lacks, and whom it is
 //! for instead.
 
-use crate::error::{ExitCode, Explain};
-use crate::source::shell_word;
+use crate::error::{ExitCode, Explain, shell_word};
 use crate::token::Timestamp;
 
 /// A token document that gave no token.
@@ -200,13 +199,14 @@ impl Explain for NotRead {
                 Some(format!("bring it back with `vault {command}` or `bao {command}`, or write it anew"))
             }
             Reason::Outlived { .. } | Reason::Destroyed | Reason::Late { .. } => {
-                Some(format!("see why whoever rotates `{}` has not written a new version", self.path))
+                Some(format!("see why whoever rotates `{}` has not written a new version", shell_word(&self.path)))
             }
             Reason::NotKv { .. } => {
                 Some("set `mount` in the profile's `vaultKv` to a mount of type `kv`".to_owned())
             }
             Reason::OtherMount { mount } => Some(format!(
-                "set `mount: {mount}` in the profile's `vaultKv`, and leave it out of `path`"
+                "set `mount: {}` in the profile's `vaultKv`, and leave it out of `path`",
+                shell_word(mount)
             )),
             Reason::FieldMissing { .. } => {
                 Some("set `field` in the profile's `vaultKv` to the one that holds the token".to_owned())
@@ -217,7 +217,7 @@ impl Explain for NotRead {
             Reason::OtherServer { .. } | Reason::OtherAuthority => {
                 Some("use a profile whose document is for this cluster".to_owned())
             }
-            Reason::Field { .. } => Some(format!("see who writes `{}`", self.path)),
+            Reason::Field { .. } => Some(format!("see who writes `{}`", shell_word(&self.path))),
             Reason::Refused { .. } => None,
         }
     }

@@ -1,6 +1,5 @@
 //! `approle`: a role id of the settings and a secret id from a file, plain or wrapped.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use secrecy::SecretString;
@@ -8,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{Door, Exposed, Granted, LogIn};
+use crate::foreign_file;
 use crate::vault::exchange::Ask;
 use crate::vault::{VaultError, answer, wire};
 
 /// Larger than any secret id or wrapping token.
-const LARGEST_FILE: u64 = 64 * 1024;
+const LARGEST_FILE: usize = 64 * 1024;
 
 /// Where the secret id comes from.
 pub(super) enum SecretId<'a> {
@@ -63,14 +63,10 @@ fn read(file: &Path) -> Result<SecretString, VaultError> {
         why,
         hint: Some("check `secretIdFile` in `auth` of this vault".into()),
     };
-    let mut text = Zeroizing::new(String::with_capacity(4 * 1024));
-    let opened = std::fs::File::open(file).map_err(|error| unusable(error.to_string()))?;
-    opened.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(|error| unusable(error.to_string()))?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(unusable("the file is larger than 64 KiB".into()));
-    }
+    let bytes = foreign_file::read(file, LARGEST_FILE).map_err(|error| unusable(error.to_string()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is no text".into()))?;
     match text.trim() {
-        "" => Err(unusable("the file is empty".into())),
+        "" => Err(unusable("it is empty".into())),
         secret => Ok(SecretString::from(secret)),
     }
 }

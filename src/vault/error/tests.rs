@@ -30,7 +30,7 @@ fn every_error_says_what_why_and_what_mends_it() {
     let cases = [
         (
             VaultError::LoginRequired { vault: vault(), method: "oidc", why: "no session is kept".into() },
-            "3 log-in to `https://vault:8200` required\n  no session is kept\n  {program} login{profile}",
+            "3 log-in to `https://vault:8200` required\n  no session is kept\n  {program} login{profile}{vault}{config}",
         ),
         (
             VaultError::LoginRequired { vault: vault(), method: "token", why: "there is no token".into() },
@@ -38,7 +38,7 @@ fn every_error_says_what_why_and_what_mends_it() {
         ),
         (
             refused("userpass", 400, Some("alice"), "invalid username or password"),
-            "4 `https://vault:8200` refused the log-in of `alice` with `userpass` at `auth/userpass`\n  invalid username or password\n  {program} login{profile}",
+            "4 `https://vault:8200` refused the log-in of `alice` with `userpass` at `auth/userpass`\n  invalid username or password\n  {program} login{profile}{vault}{config}",
         ),
         (
             refused("kubernetes", 403, None, "permission denied"),
@@ -58,7 +58,7 @@ fn every_error_says_what_why_and_what_mends_it() {
                 who: Some("mia".into()),
                 messages: words("failed to satisfy enforcement e"),
             },
-            "4 `https://vault:8200` refused the second factor of `mia`\n  failed to satisfy enforcement e\n  {program} login{profile}",
+            "4 `https://vault:8200` refused the second factor of `mia`\n  failed to satisfy enforcement e\n  {program} login{profile}{vault}{config}",
         ),
         (
             VaultError::Denied {
@@ -146,8 +146,16 @@ fn every_error_says_what_why_and_what_mends_it() {
             "2 this version cannot log in to `https://vault:8200` with `oidc`\n  choose another method in `auth` of this vault",
         ),
         (
+            VaultError::Unanswered { vault: vault() },
+            "5 the log-in to `https://vault:8200` was given up: nobody answered in time\n  try again, or allow more time with `--login-timeout`",
+        ),
+        (
+            VaultError::HelperLate { helper: "/opt/helper".into() },
+            "5 the token helper `/opt/helper` did not answer in time\n  it was ended when the time was over\n  run it by hand with the word `get`, or set `VAULT_TOKEN`",
+        ),
+        (
             VaultError::GivenUp { vault: vault() },
-            "130 the log-in to `https://vault:8200` was given up\n  {program} login{profile}",
+            "130 the log-in to `https://vault:8200` was given up\n  {program} login{profile}{vault}{config}",
         ),
     ];
     for (error, expected) in cases {

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ use super::LARGEST_FILE;
 use crate::env::Env;
 use crate::error::printable;
 use crate::vault::VaultError;
+
+/// What mends one that does not work.
+pub(in crate::vault) const HINT: &str = "run it by hand with the word `get`, or set `VAULT_TOKEN`";
 
 /// A token helper that may be run.
 #[derive(Debug)]
@@ -55,24 +58,29 @@ impl Helper {
         let failed = |why: String| VaultError::Settings {
             what: format!("the token helper `{}`", self.path.display()),
             why,
-            hint: Some("run it by hand with the word `get`, or set `VAULT_TOKEN`".into()),
+            hint: Some(HINT.into()),
         };
         // Security: we run it with the person's rights, so nobody else may have put it there.
         trusted(&self.path).map_err(failed)?;
         let mut child = self.start(env, address).map_err(|error| failed(error.to_string()))?;
         let output = collect(child.stdout.take(), LARGEST_FILE);
         let complaint = collect(child.stderr.take(), 4 * 1024);
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Ok(token) = output.recv_timeout(left) else {
+        // It closes its output when it is about to end; but perhaps it does not end.
+        let waited = until(deadline, || output.try_recv().ok())
+            .and_then(|token| Ok((token, until(deadline, || child.try_wait().transpose())?)));
+        let (token, status) = waited.map_err(|given_up| {
             end(&mut child);
-            return Err(failed("it did not answer in time, and was ended".into()));
-        };
-        let status = wait(&mut child, deadline).map_err(failed)?;
+            match given_up {
+                GivenUp::Late => VaultError::HelperLate { helper: self.path.display().to_string() },
+                GivenUp::Interrupted => VaultError::GivenUp { vault: address.to_owned() },
+            }
+        })?;
+        let status = status.map_err(|error| failed(error.to_string()))?;
         if !status.success() {
             let complaint = complaint.recv_timeout(Duration::from_millis(100)).unwrap_or_default();
             return Err(failed(printable(&format!("{status} {}", String::from_utf8_lossy(&complaint)))));
         }
-        if token.len() as u64 > LARGEST_FILE {
+        if token.len() > LARGEST_FILE {
             return Err(failed("it printed more than 64 KiB".into()));
         }
         let text = std::str::from_utf8(&token).map_err(|_| failed("it printed no text".into()))?;
@@ -94,14 +102,10 @@ impl Helper {
             // A renewal beside a caller has next to nothing in its own environment.
             command.env_clear().envs(env.variables());
         }
-        // Security: what only a kubeconfig set is set back to what the person has.
-        for variable in env.foreign() {
-            match env.get(variable) {
-                Some(value) => command.env(variable, value),
-                None => command.env_remove(variable),
-            };
-        }
         command
+            // Security: ours is what a kubeconfig made of it.
+            .env_clear()
+            .envs(env.for_child())
             .env("VAULT_ADDR", address)
             .env("BAO_ADDR", address)
             .env_remove("VAULT_TOKEN")
@@ -119,31 +123,54 @@ impl Helper {
 }
 
 /// Reads at most a byte more than `most` in a thread, and drains the rest.
-fn collect(pipe: Option<impl Read + Send + 'static>, most: u64) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
+fn collect(pipe: Option<impl Read + Send + 'static>, most: usize) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let Some(mut pipe) = pipe else { return };
         let mut bytes = Zeroizing::new(Vec::with_capacity(4 * 1024));
-        let _ = pipe.by_ref().take(most + 1).read_to_end(&mut bytes);
+        let _ = pipe.by_ref().take(most as u64 + 1).read_to_end(&mut bytes);
         let _ = sender.send(bytes);
         let _ = std::io::copy(&mut pipe, &mut std::io::sink());
     });
     receiver
 }
 
-/// It has closed its output, so it is about to end; but perhaps it is not.
-fn wait(child: &mut Child, deadline: Instant) -> Result<ExitStatus, String> {
+/// Why a helper is not waited for any longer.
+enum GivenUp {
+    Late,
+    /// By a signal.
+    Interrupted,
+}
+
+/// Looks until there is something to see.
+fn until<T>(deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Result<T, GivenUp> {
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status),
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
-            Ok(None) => {
-                end(child);
-                return Err("it did not answer in time, and was ended".into());
-            }
-            Err(error) => return Err(error.to_string()),
+        if let Some(seen) = look() {
+            return Ok(seen);
         }
+        if Instant::now() >= deadline {
+            return Err(GivenUp::Late);
+        }
+        pause()?;
     }
+}
+
+/// A signal has a handler by now and does not reach the helper's group, and a wait for a channel
+/// would be begun again after it; `poll` is not.
+#[cfg(unix)]
+fn pause() -> Result<(), GivenUp> {
+    let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+    match rustix::event::poll(&mut [], Some(&moment)) {
+        Err(rustix::io::Errno::INTR) => Err(GivenUp::Interrupted),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same face as on Unix")]
+fn pause() -> Result<(), GivenUp> {
+    std::thread::sleep(Duration::from_millis(2));
+    Ok(())
 }
 
 /// Ends the helper, its shell and whatever they started.

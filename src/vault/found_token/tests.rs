@@ -94,6 +94,17 @@ fn a_file_that_is_too_large_is_named() {
 
 #[cfg(unix)]
 #[test]
+fn a_pipe_that_nobody_fills_is_not_waited_for() {
+    let home = Home::new();
+    assert!(std::process::Command::new("mkfifo").arg(home.path(".vault-token")).status().unwrap().success());
+    assert_eq!(
+        failure(&home, &home.env(&[]), soon()),
+        "`HOME/.vault-token` cannot be used: it is not a file"
+    );
+}
+
+#[cfg(unix)]
+#[test]
 fn a_helper_beats_the_file_and_is_told_the_address() {
     let home = Home::new();
     home.write(".vault-token", "s.file");
@@ -141,8 +152,10 @@ fn a_helper_that_fails_hangs_or_floods_is_told() {
     let begun = Instant::now();
     assert_eq!(
         failure(&home, &home.env(&[]), begun + Duration::from_millis(100)),
-        "the token helper `HOME/helper` cannot be used: it did not answer in time, and was ended"
+        "the token helper `HOME/helper` did not answer in time: it was ended when the time was over"
     );
+    let error = find(&home.env(&[]), "https://vault:8200", Instant::now()).unwrap_err();
+    assert_eq!(error.exit_code(), crate::error::ExitCode::Unreachable);
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
 

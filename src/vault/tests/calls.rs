@@ -186,7 +186,7 @@ async fn where_only_a_person_can_log_in_a_dead_session_says_so() {
         [
             "log-in to `VAULT` required",
             "the session was revoked, or has ended",
-            "{program} login{profile}",
+            "{program} login{profile}{vault}{config}",
             "3"
         ]
     );

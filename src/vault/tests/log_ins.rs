@@ -88,12 +88,20 @@ async fn approle_reads_its_secret_id_when_it_logs_in() {
     let (_, asked) = logged_in(approle(), &Typist::default()).await;
     assert_eq!(asked, [r#"- POST /v1/auth/approle/login {"role_id":"r-1"}"#]);
 
-    for (text, why) in [("", "the file is empty"), (&*"x".repeat(70_000), "the file is larger than 64 KiB")] {
+    for (text, why) in [("", "it is empty"), (&*"x".repeat(70_000), "it is larger than 64 KiB")] {
         std::fs::write(&file, text).unwrap();
         let told = refused(with_secret_id(&file, false), vec![], &Typist::default()).await;
         assert_eq!(told[0], format!("the secret id in `{}` cannot be used", file.display()));
         assert_eq!(told[1], why);
         assert_eq!(told[2..], ["check `secretIdFile` in `auth` of this vault", "2"]);
+    }
+    #[cfg(unix)]
+    {
+        // Nobody will ever write into it.
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let told = refused(with_secret_id(&pipe, false), vec![], &Typist::default()).await;
+        assert_eq!(told[1], "it is not a file");
     }
 }
 
@@ -194,7 +202,7 @@ async fn a_refused_log_in_names_method_mount_and_person_and_is_not_repeated() {
         [
             "`VAULT` refused the log-in of `alice` with `userpass` at `auth/userpass`",
             "invalid username or password",
-            "{program} login{profile}",
+            "{program} login{profile}{vault}{config}",
             "4",
         ]
     );
@@ -290,7 +298,7 @@ async fn a_wrong_passcode_may_be_typed_again_once() {
         [
             "`VAULT` refused the second factor of `alice`",
             "failed to satisfy enforcement e. error: ...",
-            "{program} login{profile}",
+            "{program} login{profile}{vault}{config}",
             "4",
         ]
     );
@@ -306,6 +314,23 @@ async fn without_a_person_a_push_will_do_and_a_passcode_will_not() {
     let error = vault(&server, approle(), &Arc::default()).session().await.unwrap_err();
     assert_eq!(told(&error, &server)[1], "nobody can be asked for a passcode here");
     assert_eq!(error.exit_code(), crate::error::ExitCode::LoginRequired);
+}
+
+#[tokio::test]
+async fn what_hung_on_the_session_before_goes_before_the_new_one_is_kept() {
+    let server = Scripted::new([granted("s.new", 60)]);
+    let store = Arc::new(Store::default());
+    let forget = || held(&store.log).push("forget".into());
+    let person = Typist::who_types(["pw"]);
+    vault(&server, userpass(), &store).login_after(&person, &forget).await.unwrap();
+    assert_eq!(store.log(), ["forget", "save s.new"]);
+
+    let store = Arc::new(Store::default());
+    let forget = || held(&store.log).push("forget".into());
+    let server = Scripted::new([errors(400, "invalid username or password")]);
+    let person = Typist::who_types(["pw"]);
+    vault(&server, userpass(), &store).login_after(&person, &forget).await.unwrap_err();
+    assert_eq!(store.log(), [""; 0], "a log-in that fails changes nothing");
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ async fn a_persons_session_that_ended_asks_for_a_log_in() {
         [
             "log-in to `VAULT` required",
             "no session is kept, or it has ended",
-            "{program} login{profile}",
+            "{program} login{profile}{vault}{config}",
             "3",
         ]
     );

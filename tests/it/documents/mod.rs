@@ -72,6 +72,7 @@ fn load_settings(file: &Path) -> Result<Settings, String> {
     let files = SettingsFiles {
         person: Some(file.to_owned()),
         person_named_by: NamedBy::Settings,
+        usual: None,
         administrator: PathBuf::from("/nowhere"),
         home: Some(PathBuf::from("/home/me")),
     };

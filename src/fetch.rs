@@ -1,0 +1,101 @@
+//! Asking a source, and the clients that it is asked through: a Vault with the session store of this
+//! desk, and the workload whose identity logs in. Every client of a Vault is made here, so that every
+//! Vault is judged here.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cache::Sessions;
+use crate::config::{AuthMethod, JwtOrigin, TlsSettings, VaultSettings};
+use crate::desk::Desk;
+use crate::error::Error;
+use crate::http;
+use crate::identity::{self, Workload};
+use crate::issue::Conditions;
+use crate::keys;
+use crate::network::on_the_network;
+use crate::source::{Asking, Fetched, Source};
+use crate::trust;
+use crate::vault::session::SessionKey;
+use crate::vault::{JwtSource, Parts, Patience, Vault, found_token};
+
+/// Asks the source, with the runtime that only a miss starts.
+///
+/// # Errors
+/// What the source, or the way to it, fails with.
+pub fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Fetched, Error> {
+    on_the_network(async {
+        let source = Source::new(&desk.request.source, |_| {
+            let (Some(settings), Some(key)) = (&desk.request.vault, &desk.session_key) else {
+                return Err(Error::Fault("the source names no vault".into()));
+            };
+            Ok(Arc::new(vault(desk, settings, key, conditions)?))
+        })?;
+        let asking = Asking {
+            server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
+            certificate_authority: desk.cluster.as_ref().and_then(|cluster| cluster.authority_pem.clone()),
+        };
+        source.mint(&asking, conditions.clock).await
+    })
+}
+
+/// A client for one Vault, whose session is kept under `key` in the place of this desk.
+///
+/// # Errors
+/// Settings of the environment that make no sense, or a token helper that fails.
+pub fn vault(
+    desk: &Desk,
+    settings: &VaultSettings,
+    key: &SessionKey,
+    conditions: &Conditions,
+) -> Result<Vault, Error> {
+    // Security: the one maker of Vault clients, also for a Vault that only an identity names.
+    trust::judge_vault(settings, desk.memory().read()?.vaults(), desk.env.foreign())?;
+    let deadline = Instant::now() + conditions.timeout;
+    let note = Arc::clone(&conditions.note);
+    let waiting = move || note("waiting for another process that logs in");
+    let sessions = Sessions::new(&desk.place, conditions.timeout, Box::new(waiting));
+    let found_token = match settings.auth {
+        AuthMethod::Token => found_token::find(&desk.env, &settings.address.to_string(), deadline)?,
+        _ => None,
+    };
+    Ok(Vault::new(Parts {
+        settings: settings.clone(),
+        transport: desk.request.transport.clone(),
+        sessions: Arc::new(sessions),
+        session_key: key.clone(),
+        workload: workload(desk, &settings.auth, conditions, deadline),
+        found_token,
+        clock: conditions.clock,
+        patience: Patience::Until(deadline),
+        note: Arc::clone(&conditions.note),
+    })?)
+}
+
+/// The workload whose JWT logs in, for the methods that take one.
+fn workload(
+    desk: &Desk,
+    auth: &AuthMethod,
+    conditions: &Conditions,
+    deadline: Instant,
+) -> Option<Arc<dyn JwtSource>> {
+    let name = match auth {
+        AuthMethod::Kubernetes { identity, .. } => identity.as_ref(),
+        AuthMethod::Jwt { from: JwtOrigin::Identity(name), .. } => Some(name),
+        _ => return None,
+    };
+    let identity = keys::identity_of(name, &desk.request)?;
+    let parts = identity::Parts {
+        env: &desk.env,
+        http: &|| http::Client::new(&TlsSettings::default(), &desk.request.transport, None),
+        vault: &|name| {
+            let settings = desk.request.vault_named(name);
+            let settings = settings.ok_or_else(|| Error::Fault(format!("no vault `{name}`")))?;
+            let key = keys::session_key(&settings, &desk.request, &desk.env);
+            Ok(Arc::new(vault(desk, &settings, &key, conditions)?))
+        },
+        clock: conditions.clock,
+        deadline,
+    };
+    Some(Arc::new(Workload::new(name, &identity, &parts)))
+}

@@ -1,0 +1,80 @@
+//! Where asynchronous work begins and ends: a runtime of one thread for what uses the network, and
+//! the signals that end it. A hit never comes here.
+
+use std::future::Future;
+
+use crate::error::{Error, ExitCode};
+use crate::vault::VaultError;
+
+/// Runs what uses the network, on this thread, until it is done or a signal ends it.
+///
+/// # Errors
+/// What the work fails with, or that it was interrupted.
+pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Fault(format!("no runtime: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let mut interrupted = std::pin::pin!(interrupted());
+        let outcome = tokio::select! {
+            // First, so that the handlers are there before the work asks a person: a prompt that a
+            // signal ends must be able to put the terminal back.
+            biased;
+            code = &mut interrupted => return Err(Error::Interrupted(code)),
+            outcome = work => outcome,
+        };
+        if let Err(Error::Vault(VaultError::GivenUp { .. })) = &outcome {
+            // A signal ends a prompt before it is seen here.
+            tokio::select! {
+                biased;
+                code = interrupted => return Err(Error::Interrupted(code)),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        outcome
+    });
+    // A name that is looked up or a lock that is waited for in a thread must not hold us.
+    runtime.shutdown_background();
+    outcome
+}
+
+#[cfg(unix)]
+async fn interrupted() -> ExitCode {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => ExitCode::Interrupted,
+        _ = terminate.recv() => ExitCode::Terminated,
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() -> ExitCode {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => ExitCode::Interrupted,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_hangs_does_not_hold_whoever_is_done() {
+        let (begun, has_begun) = mpsc::channel();
+        let (_end, ends) = mpsc::channel::<()>();
+        let outcome = on_the_network(async move {
+            tokio::task::spawn_blocking(move || (begun.send(()), ends.recv()));
+            has_begun.recv().map_err(|_| Error::Fault("no thread".into()))
+        });
+        assert!(outcome.is_ok());
+    }
+}
