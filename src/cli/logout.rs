@@ -50,7 +50,7 @@ fn told(done: &SignedOut) -> String {
         let _ = writeln!(text, "  {}", told_token(token));
     }
     if let Some(failure) = &done.failure {
-        let _ = writeln!(text, "  the server was not asked: {failure}");
+        let _ = writeln!(text, "  the server did not confirm it: {failure}");
     }
     let _ = writeln!(text, "  nothing of it is kept here any more");
     text

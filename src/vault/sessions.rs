@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
@@ -235,7 +236,10 @@ impl Vault {
     /// The renewed session; none where it was not extended, which is not fatal while it lives.
     async fn renew(&self, session: &Session) -> Option<Session> {
         let now = self.now();
-        let mut ask = Ask::post(RENEW_SELF, zeroize::Zeroizing::new(b"{}".to_vec()), self.deadline());
+        // What comes instead, a log-in or a call with the old session, must still be in time.
+        let begun = Instant::now();
+        let deadline = begun + self.deadline().saturating_duration_since(begun) / 2;
+        let mut ask = Ask::post(RENEW_SELF, zeroize::Zeroizing::new(b"{}".to_vec()), deadline);
         ask.token = Some(&session.token);
         // Renewing twice is renewing once.
         ask.repeatable = true;

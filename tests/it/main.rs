@@ -22,6 +22,7 @@ mod cases;
 mod commands;
 mod documents;
 mod engine;
+mod faults;
 mod heal;
 mod hit;
 mod home;

@@ -70,6 +70,12 @@ pub enum Reply {
     Lost,
     /// Neither answers nor closes.
     Hung,
+    /// Writes exactly these bytes, and then neither goes on nor closes.
+    Begun(Vec<u8>),
+    /// Writes these bytes one by one, with so long a pause before each.
+    Dripped(Duration, Vec<u8>),
+    /// Writes the first, and then the second again and again, for as long as the client takes it.
+    Endless(Vec<u8>, Vec<u8>),
     /// Answers as the real server behind answers; see [`Double::before`].
     Passed,
     /// Lets the real server behind act, then closes the connection: the client never learns of it.
@@ -274,6 +280,25 @@ fn converse(state: &State, mut stream: impl Read + Write) -> io::Result<()> {
                 Reply::Raw(bytes) => {
                     stream.write_all(&bytes)?;
                     return stream.flush();
+                }
+                Reply::Begun(bytes) => {
+                    stream.write_all(&bytes)?;
+                    stream.flush()?;
+                    reply = Reply::Hung;
+                }
+                Reply::Dripped(pause, bytes) => {
+                    for byte in bytes {
+                        thread::sleep(pause);
+                        stream.write_all(&[byte])?;
+                        stream.flush()?;
+                    }
+                    return Ok(());
+                }
+                Reply::Endless(first, again) => {
+                    stream.write_all(&first)?;
+                    loop {
+                        stream.write_all(&again)?;
+                    }
                 }
                 Reply::Lost => return Ok(()),
                 Reply::Passed | Reply::LostOnReturn => panic!("there is no server behind this double"),
