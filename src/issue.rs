@@ -261,6 +261,9 @@ pub fn journal_of_person(desk: &Desk, now: Timestamp) -> Journal {
     journal_of(desk, Caller::of_this_process(false).as_ref(), Journal::invocation(now))
 }
 
+/// What the holder of a lock needs beyond its use of the network, to store what came of it.
+const LOCK_GRACE: Duration = Duration::from_secs(1);
+
 /// The cache, bound to the key of one desk.
 struct Bound<'a> {
     desk: &'a Desk,
@@ -326,10 +329,12 @@ impl Store for Bound<'_> {
         }
     }
 
+    /// Whoever has it is done within the same limit and has then stored what came of it, or hangs.
     fn lock(&self) -> Option<Option<Guard>> {
+        let wait = self.conditions.timeout + LOCK_GRACE;
         let mut waiting =
             || (self.conditions.note)("waiting for another process that fetches the same token");
-        match self.desk.tokens.lock(&self.desk.key, self.conditions.timeout, &mut waiting) {
+        match self.desk.tokens.lock(&self.desk.key, wait, &mut waiting) {
             Acquired::Guard(guard) => Some(Some(guard)),
             Acquired::Busy => None,
             Acquired::Unsupported(why) => {
