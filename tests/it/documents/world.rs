@@ -4,13 +4,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::home::PLUGIN;
-use crate::rig::{Authority, Certificate, Cluster, Double, Issuer, Reply, Seen, Vault, folder, tool};
+use crate::rig::{Authority, Certificate, Cluster, Double, Issuer, Reply, Seen, Vault, folder, poll, tool};
 
 /// The password of everybody in the documents.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -133,20 +134,21 @@ impl World {
     pub fn operate(&self, place: &str, folder: &Path, script: &str) {
         let vault =
             if place.contains("auth-ldap.md") { &self.directory.address } else { &self.vault.address };
-        let output = Command::new("/bin/sh")
-            .args(["-euc", script])
-            .current_dir(folder)
-            .env_clear()
-            .env("PATH", self.path())
-            .env("HOME", folder)
-            .env("KUBECONFIG", &self.cluster.kubeconfig)
-            .env("VAULT_ADDR", vault)
-            .env("VAULT_CACERT", self.vault.ca_file())
-            .env("VAULT_TOKEN", &self.vault.root_token)
-            .env("PASSWORD", PASSWORD)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let run = || {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-euc", script]).current_dir(folder).stdin(Stdio::null());
+            command.env_clear().env("PATH", self.path()).env("HOME", folder).env("PASSWORD", PASSWORD);
+            command.env("KUBECONFIG", &self.cluster.kubeconfig).env("VAULT_ADDR", vault);
+            command.env("VAULT_CACERT", self.vault.ca_file()).env("VAULT_TOKEN", &self.vault.root_token);
+            command.output().unwrap()
+        };
+        // The API server's admission looks accounts up in a cache, which learns of a new one a moment later.
+        let is_behind = |output: &Output| {
+            String::from_utf8_lossy(&output.stderr).contains("error looking up service account")
+        };
+        let output = poll("an API server that knows the new account", Duration::from_secs(30), || {
+            Some(run()).filter(|output| !is_behind(output))
+        });
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{place}: {complaint}\n{script}");
     }
