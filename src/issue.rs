@@ -141,6 +141,8 @@ struct Call<'a> {
     conditions: &'a Conditions,
     /// The program that ran us.
     caller: Option<Caller>,
+    /// It is a client that speaks the exec contract.
+    is_client: bool,
     invocation: String,
 }
 
@@ -149,7 +151,7 @@ impl<'a> Call<'a> {
         let is_client = env.get("KUBERNETES_EXEC_INFO").is_some();
         // A renewal has no caller any more.
         let caller = if env.is_settled() { None } else { Caller::of_this_process(is_client) };
-        Self { desk, conditions, caller, invocation: Journal::invocation((conditions.clock)()) }
+        Self { desk, conditions, caller, is_client, invocation: Journal::invocation((conditions.clock)()) }
     }
 
     fn now(&self) -> Timestamp {
@@ -158,7 +160,7 @@ impl<'a> Call<'a> {
 
     fn store(&self) -> Bound<'_> {
         // Who types at a shell is no client that tries five times.
-        let caller = self.caller.clone().filter(|_| self.desk.env.get("KUBERNETES_EXEC_INFO").is_some());
+        let caller = self.caller.clone().filter(|_| self.is_client);
         Bound { desk: self.desk, conditions: self.conditions, caller }
     }
 
@@ -203,8 +205,7 @@ impl<'a> Call<'a> {
 
     /// The program whose asking again means something: a client, and not a person's shell.
     fn suspect(&self) -> Option<&Caller> {
-        let is_client = self.desk.env.get("KUBERNETES_EXEC_INFO").is_some();
-        let caller = self.caller.as_ref().filter(|caller| is_client || !caller.is_shell);
+        let caller = self.caller.as_ref().filter(|caller| self.is_client || !caller.is_shell);
         caller.filter(|_| matches!(self.conditions.asker, Asker::Client { .. }))
     }
 

@@ -29,13 +29,14 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Whether it counts for a profile that is pinned: a person accepted it, or it completes a pin
-    /// that names its server and no CA. A first cluster does not outlive the pin that came later.
+    /// Whether it counts beside these pins: always where there are none; else where a person accepted
+    /// it, or where it completes a pin that names its server and no CA. A first cluster does not
+    /// outlive the pin that came later.
     #[must_use]
     pub fn counts_beside(&self, pins: &[Pin]) -> bool {
         let completes =
             |pin: &Pin| pin.cluster.authorities.is_empty() && pin.cluster.is_at(&self.cluster.server);
-        self.accepted || pins.iter().any(completes)
+        pins.is_empty() || self.accepted || pins.iter().any(completes)
     }
 }
 

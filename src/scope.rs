@@ -37,7 +37,7 @@ impl Scope {
         let own = request.profile.as_ref().filter(|_| request.named_by != NamedBy::Flag);
         let pins_of = |request: &Request| request.pins.iter().map(Pin::of).collect::<Result<Vec<_>, _>>();
         let usual = usual_settings(request, env);
-        let mut same_issuer = Request::of_every_profile(&usual, &plain)
+        let same_issuer = Request::of_every_profile(&usual, &plain)
             .into_iter()
             .filter_map(|(name, resolved)| Some((name, resolved.ok()?)))
             .filter(|(_, other)| other.named_by != NamedBy::Flag && self::issuer(other) == issuer)
@@ -59,7 +59,7 @@ impl Scope {
             pins: Vec::new(),
             restricting: pins_of(request)?,
         };
-        for (name, other) in same_issuer.drain(..) {
+        for (name, other) in same_issuer {
             scope.labels.push(name.to_string());
             scope.pins.extend(pins_of(&other)?);
         }
@@ -76,9 +76,8 @@ impl Scope {
     #[must_use]
     pub fn only_cluster(&self, memory: &Memory) -> Option<KnownCluster> {
         let remembered = self.remembered(memory);
-        let counts = |known: &&&Remembered| self.pins.is_empty() || known.counts_beside(&self.pins);
-        let mut known: Vec<&KnownCluster> =
-            remembered.iter().filter(counts).map(|known| &known.cluster).collect();
+        let counting = remembered.iter().filter(|known| known.counts_beside(&self.pins));
+        let mut known: Vec<&KnownCluster> = counting.map(|known| &known.cluster).collect();
         // A pin without a CA is completed by what was remembered at its server.
         let pinned = self.pins.iter().map(|pin| &pin.cluster);
         known.extend(pinned.filter(|pin| !remembered.iter().any(|known| known.cluster.is_at(&pin.server))));

@@ -239,11 +239,8 @@ pub fn judge(
     remembered: &[&Remembered],
     cluster: Option<&Cluster>,
 ) -> Result<Verdict, TrustError> {
-    let remembered: Vec<&KnownCluster> = remembered
-        .iter()
-        .filter(|known| pins.is_empty() || known.counts_beside(pins))
-        .map(|known| &known.cluster)
-        .collect();
+    let remembered: Vec<&KnownCluster> =
+        remembered.iter().filter(|known| known.counts_beside(pins)).map(|known| &known.cluster).collect();
     judge_among(pins, &remembered, cluster)
 }
 
