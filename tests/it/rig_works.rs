@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::rig::{Authority, Cluster, Double, Issuer, Reply, SecretService, Vault, poll, tool, unique};
+use crate::rig::{
+    Authority, Cluster, Double, Issuer, Reply, Sdk, SecretService, Vault, poll, python_program, tool, unique,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -327,4 +329,22 @@ fn servers_die_with_a_killed_process() {
 fn is_alive(id: &str) -> bool {
     let status = fs::read_to_string(Path::new("/proc").join(id).join("stat"));
     status.is_ok_and(|status| !status.contains(") Z "))
+}
+
+#[test]
+fn each_python_has_the_clients_that_it_is_for() {
+    let program = "
+import importlib.metadata as metadata, sys
+import databricks.sdk
+print(metadata.version('databricks-sdk'))
+if sys.argv[1:] == ['clouds']:
+    import azure.identity, google.auth.transport.requests
+";
+    let version = |sdk, arguments: &[&str]| {
+        let output = python_program(sdk, program).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(version(Sdk::DatabricksOld, &[]), "0.67.0");
+    assert_ne!(version(Sdk::Clouds, &["clouds"]), "0.67.0");
 }
