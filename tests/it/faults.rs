@@ -2,55 +2,19 @@
 //! log-in, a mint, the renewal of a session and its revocation. Each ends in a token that the API
 //! server accepts or in one clear error, in time, and the real vault is asked a bounded number of times.
 
-use std::fs::File;
 use std::ops::RangeInclusive;
-use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::engine::{self, Engine, subject};
-use crate::home::{Home, Run};
-use crate::rig::{Authority, Cluster, Double, Reply, Vault, poll, unique};
-
-const LIMIT: Duration = Duration::from_secs(120);
+use crate::engine::{self, subject};
+use crate::front::{Fault, LIMIT, World};
+use crate::home::Run;
+use crate::rig::{Authority, Cluster, Double, Reply, poll, unique};
 
 /// What a call may take: its timeout of two seconds, and what busy cores add.
 const IN_TIME: Duration = Duration::from_secs(6);
-
-/// What the server before the vault does with the requests to one path, and how often.
-struct Plan {
-    path: String,
-    reply: Reply,
-    times: usize,
-    /// Until this is over nothing is answered.
-    held: bool,
-}
-
-/// A home with a job that logs in by approle, through a server that has faults.
-struct World<'a> {
-    engine: &'a Engine,
-    home: Home,
-    /// None once nobody listens there any more.
-    front: Option<Double>,
-    plan: Arc<Mutex<Plan>>,
-    address: String,
-    mount: String,
-    /// Which only this job's sessions have.
-    policy: String,
-}
-
-/// What goes wrong.
-enum Fault {
-    /// The answer to so many requests.
-    Answers(Reply, usize),
-    /// Nobody listens.
-    Refused,
-    /// The session is revoked behind its owner's back.
-    Dead,
-}
 
 /// An exit code, and what the first line says; `HOST`, `PATH` and others stand for this world's names.
 type Outcome = (i32, &'static str);
@@ -139,126 +103,7 @@ fn fault(name: &str, path: &str, elsewhere: &Elsewhere) -> Fault {
     }
 }
 
-impl<'a> World<'a> {
-    /// For sessions of so many seconds, which may mint and not see what kind of role it is by.
-    fn new(engine: &'a Engine, lifetime: u32) -> Self {
-        let (vault, root) = (Vault::shared(), Vault::shared().root());
-        let (mount, policy, home) = (unique("approle"), unique("faults"), Home::new());
-        let rules = format!("path \"{}/creds/*\" {{ capabilities = [\"update\"] }}", engine.mount);
-        root.write_policy(&policy, &rules);
-        root.enable_auth("approle", &mount);
-        let (role_id, secret_id) = root.approle(&mount, "job", &[&policy]);
-        let role = json!({"token_policies": [policy], "token_ttl": format!("{lifetime}s")});
-        root.write(&format!("auth/{mount}/role/job"), &role);
-        // So few that none of them runs into the end of the time: what is told is then the same each time.
-        home.set("VAULT_MAX_RETRIES", "2");
-        let file = home.write_secret(".config/vaulttoken/secret-id", &secret_id);
-        let plan =
-            Arc::new(Mutex::new(Plan { path: String::new(), reply: Reply::Passed, times: 0, held: false }));
-        let followed = Arc::clone(&plan);
-        let front = Double::before(&vault.authority, &vault.address, move |request| {
-            poll("the end of a hold", LIMIT, || {
-                let plan = followed.lock().unwrap();
-                (!plan.held || plan.path != request.path).then_some(())
-            });
-            let mut plan = followed.lock().unwrap();
-            if request.path != plan.path || plan.times == 0 {
-                return Reply::Passed;
-            }
-            plan.times -= 1;
-            plan.reply.clone()
-        });
-        home.settings(&json!({
-            "vaults": {"corp": {
-                "address": front.address, "certificateAuthority": vault.ca_file(),
-                "auth": {"approle": {"mount": mount, "roleId": role_id, "secretIdFile": file}},
-            }},
-            "profiles": {"prod": {"source": engine.source("reader")}},
-        }));
-        let address = front.address.clone();
-        Self { engine, home, front: Some(front), plan, address, mount, policy }
-    }
-
-    fn log_in_path(&self) -> String {
-        format!("/v1/auth/{}/login", self.mount)
-    }
-
-    fn mint_path(&self) -> String {
-        format!("/v1/{}/creds/reader", self.engine.mount)
-    }
-
-    /// From now on this is what comes of requests to `path`.
-    fn suffer(&mut self, fault: Fault, path: &str) {
-        match fault {
-            Fault::Answers(reply, times) => {
-                *self.plan.lock().unwrap() = Plan { path: path.to_owned(), reply, times, held: false };
-            }
-            Fault::Refused => drop(self.front.take()),
-            Fault::Dead => self.revoke_sessions(),
-        }
-    }
-
-    /// Holds the requests to `path`, until [`World::release`].
-    fn hold(&self, path: &str, reply: Reply) {
-        *self.plan.lock().unwrap() = Plan { path: path.to_owned(), reply, times: usize::MAX, held: true };
-    }
-
-    fn release(&self) {
-        self.plan.lock().unwrap().held = false;
-    }
-
-    fn recover(&self) {
-        self.plan.lock().unwrap().times = 0;
-    }
-
-    /// The only item of `status`.
-    fn status(&self) -> Value {
-        self.home.run(&["status", "--output=json"]).quiet().json()["items"][0].take()
-    }
-
-    fn get_token(&self) -> Run {
-        self.home.get_token(&["--timeout=2s"], None)
-    }
-
-    /// How often the server before the vault was asked for `path`.
-    fn asked(&self, path: &str) -> usize {
-        let seen = self.front.as_ref().map(Double::seen).unwrap_or_default();
-        seen.iter().filter(|request| request.path == path).count()
-    }
-
-    /// How often the vault itself did what is asked for at `path` for this job.
-    fn done(&self, path: &str) -> usize {
-        let path = path.trim_start_matches("/v1/");
-        let is_ours = |entry: &&Value| {
-            let policies = [&entry["auth"]["policies"], &entry["response"]["auth"]["policies"]];
-            let names = policies.into_iter().flat_map(|names| names.as_array().into_iter().flatten());
-            entry["type"] == "response"
-                && entry["request"]["path"] == path
-                && entry["error"].is_null()
-                && names.into_iter().any(|name| *name == json!(self.policy))
-        };
-        Vault::shared().audit_log().iter().filter(is_ours).count()
-    }
-
-    /// The accessors of this job's living sessions.
-    fn sessions(&self) -> Vec<String> {
-        let root = Vault::shared().root();
-        let mut accessors = root.list("auth/token/accessors");
-        accessors.retain(|accessor| {
-            let answer = root.call("PUT", "auth/token/lookup-accessor", &json!({"accessor": accessor}));
-            let policies = answer.json["data"]["policies"].as_array().cloned().unwrap_or_default();
-            policies.contains(&json!(self.policy))
-        });
-        accessors
-    }
-
-    fn revoke_sessions(&self) {
-        let root = Vault::shared().root();
-        for accessor in self.sessions() {
-            root.write("auth/token/revoke-accessor", &json!({"accessor": accessor}));
-        }
-    }
-
+impl World<'_> {
     /// The words of a cell with this world's names in them.
     fn in_words(&self, line: &str, path: &str, elsewhere: &Elsewhere) -> String {
         let host = self.address.trim_start_matches("https://");
@@ -547,79 +392,4 @@ fn a_log_out_that_meets_a_fault_leaves_nothing_here_and_says_what_lives_on() {
         assert_eq!(status["session"]["state"], "absent", "{name}");
         assert_eq!(status["token"]["state"], "absent", "{name}");
     }
-}
-
-const MANY: usize = 100;
-
-/// So many processes at once that each want a token; `held` is called once all but one wait.
-fn storm(world: &World, timeout: &str, held: Option<&dyn Fn()>) -> Vec<Run> {
-    let log = |number| world.home.path(&format!("log-{number}"));
-    let children: Vec<_> = (0..MANY)
-        .map(|number| {
-            let mut command = world.home.command(&["get-token", "-v", timeout]);
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(log(number)).unwrap());
-            command.spawn().unwrap()
-        })
-        .collect();
-    let read = |number| std::fs::read_to_string(log(number)).unwrap();
-    if let Some(release) = held {
-        let waits = |number: &usize| read(*number).contains("waiting for another process");
-        poll("all who wait for one", LIMIT, || ((0..MANY).filter(waits).count() == MANY - 1).then_some(()));
-        release();
-    }
-    let finish = |(number, child): (usize, std::process::Child)| {
-        let output = child.wait_with_output().unwrap();
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        Run { code: output.status.code().unwrap(), stdout, stderr: read(number) }
-    };
-    children.into_iter().enumerate().map(finish).collect()
-}
-
-#[test]
-fn a_hundred_at_once_cause_one_log_in_and_one_mint() {
-    let engine = engine::shared();
-    let world = World::new(&engine, 3600);
-    world.hold(&world.mint_path(), Reply::Passed);
-    let runs = storm(&world, "--timeout=100s", Some(&|| world.release()));
-    let token = runs[0].token();
-    world.home.plant(&token);
-    for run in &runs {
-        assert_eq!((run.code, run.token()), (0, token.clone()), "{}", run.stderr);
-    }
-    assert_eq!(subject(Cluster::shared(), &token), Some(engine.reader()));
-    assert_eq!(world.done(&world.log_in_path()), 1);
-    assert_eq!(world.done(&world.mint_path()), 1);
-}
-
-#[test]
-fn a_hundred_at_once_share_the_failure_of_the_one_that_asked() {
-    let engine = engine::shared();
-    for path in [World::log_in_path, World::mint_path] {
-        let world = World::new(&engine, 3600);
-        let path = path(&world);
-        world.hold(&path, Reply::json(503, &json!({"errors": ["Vault is sealed"]})));
-        let runs = storm(&world, "--timeout=100s", Some(&|| world.release()));
-        let line = format!("error: profile `prod`: `{}` is sealed", world.address);
-        for run in &runs {
-            assert_eq!((run.code, run.stdout.as_str()), (5, ""), "{run:?}");
-            assert_eq!(run.stderr.lines().filter(|other| **other == line).count(), 1, "{run:?}");
-        }
-        assert_eq!((world.asked(&path), world.done(&path)), (1, 0));
-    }
-}
-
-/// Nobody outwaits the one that asks by so little that it asks itself.
-#[test]
-fn a_hundred_at_once_at_a_vault_that_hangs_do_not_all_ask() {
-    let engine = engine::shared();
-    let mut world = World::new(&engine, 3600);
-    let path = world.log_in_path();
-    world.suffer(Fault::Answers(Reply::Hung, usize::MAX), &path);
-    let runs = storm(&world, "--timeout=3s", None);
-    for run in &runs {
-        assert_eq!((run.code, run.stdout.as_str()), (5, ""), "{run:?}");
-    }
-    // Who comes after the first failure may try again.
-    let asked = world.asked(&path);
-    assert!(asked <= 5, "asked {asked} times");
 }

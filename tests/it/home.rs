@@ -142,6 +142,11 @@ impl Home {
         self.set(name, secret)
     }
 
+    /// The environment of its programs.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        self.environment.borrow().clone()
+    }
+
     pub fn unset(&self, name: &str) -> &Self {
         self.environment.borrow_mut().remove(name);
         self

@@ -265,8 +265,9 @@ fn pass(client: &Client, address: &str, request: &Seen) -> Reply {
 fn converse(state: &State, mut stream: impl Read + Write) -> io::Result<()> {
     let mut unread = Vec::new();
     while let Some(request) = wire::read(&mut stream, &mut unread)? {
+        // Before it is answered: a client that is gone by then has asked all the same.
+        state.seen.lock().unwrap().push(request.clone());
         let mut reply = (state.script)(&request);
-        state.seen.lock().unwrap().push(request);
         loop {
             match reply {
                 Reply::Answer { status, headers, body } => {
