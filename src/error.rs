@@ -13,6 +13,7 @@ use crate::config::SettingsError;
 use crate::exec::ExecError;
 use crate::identity::IdentityError;
 use crate::keystore::StoreError;
+use crate::oidc::OidcError;
 use crate::source::SourceError;
 use crate::suspicion::RefusedError;
 use crate::trust::TrustError;
@@ -68,6 +69,9 @@ pub enum Error {
     /// Vault or OpenBao, or the way to it.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// An OpenID provider or authorization server, or the way to it.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// The workload's own identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -100,6 +104,7 @@ impl Error {
             Self::Settings(error) => Some(error),
             Self::Exec(error) => Some(error),
             Self::Vault(error) => Some(error),
+            Self::Oidc(error) => Some(error),
             Self::Identity(error) => Some(error),
             Self::Source(error) => Some(error),
             Self::Refused(error) => Some(error),

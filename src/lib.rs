@@ -39,6 +39,7 @@ pub mod keys;
 pub mod keystore;
 pub mod memory;
 pub mod network;
+pub mod oidc;
 pub mod probe;
 pub mod process;
 pub mod prompt;

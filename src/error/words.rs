@@ -15,6 +15,7 @@ use crate::exec::ExecError;
 use crate::http::{ConnectCause, HttpError, TlsCause};
 use crate::identity::{self, IdentityError, Provider};
 use crate::keystore::StoreError;
+use crate::oidc::OidcError;
 use crate::source::SourceError;
 use crate::source::{vault_identity, vault_kubernetes, vault_kv};
 use crate::token::{Flaw, Timestamp};
@@ -210,6 +211,49 @@ fn of_identities() {
     all!(errors, IdentityError: NotInThisVersion Unreadable VariableMissing NoAddress Malformed Dead NotYet
         WrongAudience Cleartext Refused Http Issuer);
     assert_data_eq!(told(errors), file!["words/identity.txt"].raw());
+}
+
+#[test]
+fn of_openid_providers() {
+    let provider = || "https://sso.example".to_owned();
+    let endpoint = || "https://sso.example/token".to_owned();
+    let refused = |status, code: &str, words: Option<String>| OidcError::Refused {
+        endpoint: endpoint(),
+        status,
+        code: code.into(),
+        description: words,
+        uri: None,
+    };
+    let errors = vec![
+        OidcError::NoMetadata { provider: provider(), tried: endpoint(), status: 404 },
+        OidcError::Metadata { provider: provider(), endpoint: endpoint(), why: "it is not JSON".into() },
+        OidcError::OtherIssuer { provider: provider(), found: evil("https://evil.example") },
+        OidcError::Endpoint {
+            provider: provider(),
+            field: "authorization_endpoint",
+            endpoint: evil("http://sso.example"),
+            why: "its address does not begin with `https://`",
+        },
+        OidcError::NotOffered {
+            provider: provider(),
+            field: "device_authorization_endpoint",
+            without: "log-in by a code",
+        },
+        OidcError::Redirect { endpoint: endpoint(), target: "https://evil.example".into() },
+        OidcError::Cleartext { endpoint: endpoint() },
+        refused(400, "invalid_grant", Some(evil("spent"))),
+        refused(401, "invalid_client", None),
+        refused(400, "unauthorized_client", None),
+        refused(400, "unsupported_grant_type", None),
+        refused(400, "invalid_scope", None),
+        refused(500, "server_error", None),
+        OidcError::Unavailable { endpoint: endpoint(), status: 503 },
+        OidcError::Unusable { endpoint: endpoint(), why: "it is not JSON".into() },
+        OidcError::Http(HttpError::Deadline { host: "sso.example:443".into(), sent: true }),
+    ];
+    all!(errors, OidcError: Http NoMetadata Metadata OtherIssuer Endpoint NotOffered Redirect Cleartext Refused
+        Unavailable Unusable);
+    assert_data_eq!(told(errors), file!["words/openid.txt"].raw());
 }
 
 fn failure() -> Failure {

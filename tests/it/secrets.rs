@@ -231,6 +231,11 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("http/connector.rs", 1, "the address of a proxy may hold a password"),
     ("identity/fingerprint.rs", 2, "digests of a workload's token or of its claims"),
     ("identity/mod.rs", 1, "looks at the claims of a workload's token before it is sent"),
+    (
+        "oidc/token_endpoint.rs",
+        7,
+        "the form and the header of a request, and what must not be repeated of them",
+    ),
     ("source/field.rs", 1, "fields of an answer are secret until somebody knows better"),
     ("source/vault_identity.rs", 3, "algorithm and claims of a token, and whether it is empty"),
     ("source/vault_kubernetes.rs", 2, "claims of a token, and whether it is empty"),

@@ -1,0 +1,131 @@
+//! What a provider refused, or why it could not be asked or believed; each variant is one thing to do
+//! next.
+
+use crate::error::{ExitCode, Explain};
+use crate::http::HttpError;
+
+/// Why there is no answer of an OpenID provider or authorization server that can be used.
+///
+/// In all variants `provider` is its issuer, `endpoint` an address without query, and the words of a
+/// server are printable.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields are named alike throughout, and explained at the head")]
+pub enum OidcError {
+    /// No answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// There is no metadata at the places where it must be.
+    #[error("`{provider}` publishes no metadata")]
+    NoMetadata { provider: String, tried: String, status: u16 },
+    /// Its metadata has another form than the standards say.
+    #[error("the metadata of `{provider}` at `{endpoint}` cannot be used")]
+    Metadata { provider: String, endpoint: String, why: String },
+    /// Its metadata is that of another issuer.
+    #[error("the metadata of `{provider}` is that of another issuer, `{found}`")]
+    OtherIssuer { provider: String, found: String },
+    /// An endpoint that may not be asked.
+    #[error("the `{field}` of `{provider}` is not used: `{endpoint}`")]
+    Endpoint { provider: String, field: &'static str, endpoint: String, why: &'static str },
+    /// It has no such endpoint.
+    #[error("`{provider}` names no `{field}` in its metadata")]
+    NotOffered { provider: String, field: &'static str, without: &'static str },
+    /// Redirects are not followed.
+    #[error("`{endpoint}` redirects to `{target}`, where nothing is sent")]
+    Redirect { endpoint: String, target: String },
+    /// It would have gone over the wire in clear.
+    #[error("nothing secret is sent to `{endpoint}` without TLS")]
+    Cleartext { endpoint: String },
+    /// An error of RFC 6749 section 5.2, or of an extension of it.
+    #[error("`{endpoint}` refused the request: `{code}`")]
+    Refused { endpoint: String, status: u16, code: String, description: Option<String>, uri: Option<String> },
+    /// It cannot serve at the moment.
+    #[error("`{endpoint}` cannot serve at the moment (status {status})")]
+    Unavailable { endpoint: String, status: u16 },
+    /// An answer that cannot be used.
+    #[error("the answer of `{endpoint}` cannot be used")]
+    Unusable { endpoint: String, why: String },
+}
+
+impl OidcError {
+    /// The code of an error answer (`invalid_grant` …).
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+}
+
+impl Explain for OidcError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Http(error) => error.exit_code(),
+            Self::NotOffered { .. } => ExitCode::Usage,
+            // Its own fault, or a passing one: the same request may be granted later.
+            Self::Refused { status: 429 | 500.., .. } | Self::Unavailable { .. } => ExitCode::Unreachable,
+            Self::Refused { .. } => ExitCode::Refused,
+            Self::NoMetadata { .. }
+            | Self::Metadata { .. }
+            | Self::OtherIssuer { .. }
+            | Self::Unusable { .. } => ExitCode::Unusable,
+            Self::Endpoint { .. } | Self::Redirect { .. } | Self::Cleartext { .. } => ExitCode::Withheld,
+        }
+    }
+
+    fn why(&self) -> Option<String> {
+        Some(match self {
+            Self::Http(error) => return error.why(),
+            Self::NoMetadata { tried, status, .. } => format!("`{tried}` answered with status {status}"),
+            Self::Metadata { why, .. } | Self::Unusable { why, .. } => why.clone(),
+            Self::OtherIssuer { .. } => {
+                "an issuer must be the same, letter for letter, also in its last slash".into()
+            }
+            Self::Endpoint { why, .. } => (*why).into(),
+            Self::NotOffered { without, .. } => format!("without it there is no {without}"),
+            Self::Redirect { .. } => "a redirect could take secrets to somebody else".into(),
+            Self::Cleartext { .. } => "whoever listens on the way could read it".into(),
+            Self::Refused { status, description, uri, .. } => {
+                let words =
+                    description.clone().unwrap_or_else(|| format!("status {status}, without a reason"));
+                uri.as_ref().map_or(words.clone(), |uri| format!("{words} (see {uri})"))
+            }
+            Self::Unavailable { .. } => return None,
+        })
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Http(error) => return error.hint(),
+            Self::NoMetadata { .. } | Self::Metadata { .. } => {
+                "check `issuer` in the settings: it is what `iss` says in this provider's tokens".into()
+            }
+            Self::OtherIssuer { found, .. } => {
+                format!("if that is the provider that you mean, set `issuer` to `{found}`")
+            }
+            Self::Endpoint { .. } => "ask whoever runs this provider to publish an address with TLS".into(),
+            Self::NotOffered { .. } => return None,
+            Self::Redirect { .. } => {
+                "if that is where it lives now, name that address in the settings".into()
+            }
+            Self::Cleartext { .. } => "use an address that begins with `https://`".into(),
+            Self::Refused { code, .. } => return refused_hint(code).map(str::to_owned),
+            Self::Unavailable { .. } => "try again in a minute".into(),
+            Self::Unusable { .. } => "check that the address is that of a token endpoint".into(),
+        })
+    }
+}
+
+/// What mends an error of RFC 6749 section 5.2; the other codes are the caller's to explain.
+fn refused_hint(code: &str) -> Option<&'static str> {
+    match code {
+        "invalid_client" => {
+            Some("check `clientId`, and that the client's secret is right or that it needs none")
+        }
+        "unauthorized_client" => Some("ask whoever runs this provider to allow this grant to the client"),
+        "unsupported_grant_type" => Some("this provider does not know this grant; choose another way"),
+        "invalid_scope" => Some("check `scopes` in the settings"),
+        "temporarily_unavailable" | "server_error" => Some("try again in a minute"),
+        _ => None,
+    }
+}
