@@ -19,6 +19,7 @@ mod rig;
 mod addresses;
 mod apart;
 mod cases;
+mod clouds;
 mod commands;
 mod documents;
 mod engine;

@@ -83,6 +83,17 @@ impl Authority {
         Client::new(&self.pem, None).call(method, url, headers, body)
     }
 
+    /// One call with a body as it is, such as a form.
+    pub fn send(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, reqwest::Error> {
+        Client::new(&self.pem, None).send(method, url, headers, body)
+    }
+
     fn sign(&self, kind: &str, mut parameters: CertificateParams) -> Certificate {
         parameters.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().unwrap();

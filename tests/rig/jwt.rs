@@ -5,7 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::KeyPair;
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
+};
 use serde_json::{Value, json};
 
 /// Signs JWTs with one ES256 key.
@@ -22,6 +24,11 @@ impl Issuer {
     /// The public key, as `jwt_validation_pubkeys` takes it.
     pub fn public_key_pem(&self) -> String {
         self.key.public_key_pem()
+    }
+
+    /// The public key, for a double that verifies what it is sent.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey { key_id: self.key_id.clone(), point: self.key.public_key_raw().to_vec() }
     }
 
     /// The public key as a JSON Web Key Set, as a discovery document's `jwks_uri` serves it.
@@ -62,6 +69,28 @@ impl Issuer {
                 .unwrap();
         let signature = key.sign(&random, signed.as_bytes()).unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// What verifies the JWTs of one issuer.
+#[derive(Clone)]
+pub struct PublicKey {
+    key_id: String,
+    point: Vec<u8>,
+}
+
+impl PublicKey {
+    /// The claims of a JWT that this key signed; none for any other text.
+    pub fn verified(&self, token: &str) -> Option<Value> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, payload) = signed.split_once('.')?;
+        let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+        if header["alg"] != "ES256" || header["kid"] != self.key_id.as_str() {
+            return None;
+        }
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.point);
+        key.verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
     }
 }
 

@@ -22,6 +22,7 @@
 #![allow(dead_code, unused_imports, reason = "each binary that includes the rig uses a part of it")]
 
 mod certificates;
+mod clouds;
 mod cluster;
 mod double;
 mod folder;
@@ -37,11 +38,12 @@ mod vault;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use certificates::{Authority, Certificate};
+pub use clouds::{Databricks, Entra, Google, Policy};
 pub use cluster::Cluster;
 pub use double::{Double, Reply, Seen};
 pub use folder::folder;
 pub use http::Answer;
-pub use jwt::{Issuer, claims};
+pub use jwt::{Issuer, PublicKey, claims};
 pub use process::poll;
 pub use python::{Sdk, python, python_program};
 pub use secret_service::SecretService;
