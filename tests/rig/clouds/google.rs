@@ -130,7 +130,7 @@ impl State {
             return refused(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.");
         }
         let body = request.json();
-        if !body["scope"].as_array().is_some_and(|scopes| !scopes.is_empty()) {
+        if body["scope"].as_array().is_none_or(Vec::is_empty) {
             return refused(400, "INVALID_ARGUMENT", "Scope required.");
         }
         let account = percent_decoded(account);
