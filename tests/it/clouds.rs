@@ -8,6 +8,7 @@ use crate::rig::{Authority, Databricks, Entra, Google, Issuer, Policy, unique};
 const ISS: &str = "https://cluster.example";
 const SUBJECT: &str = "system:serviceaccount:team-a:reporter";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const AUDIENCE: &str = "api://AzureADTokenExchange";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 fn post(authority: &Authority, url: &str, fields: &[(&str, &str)]) -> (u16, serde_json::Value) {
@@ -115,7 +116,6 @@ fn entra_says_which_part_of_the_assertion_does_not_match() {
     };
     let token =
         |subject: &str, audience: &str, iss: &str| issuer.token(subject, audience, &json!({"iss": iss}));
-    const AUDIENCE: &str = "api://AzureADTokenExchange";
     let (status, answer) = ask(&token(SUBJECT, AUDIENCE, ISS), &client_id);
     assert_eq!(status, 200);
     let claims = entra.verified(answer["access_token"].as_str().unwrap()).unwrap();
