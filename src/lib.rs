@@ -40,6 +40,7 @@ pub mod keystore;
 pub mod memory;
 pub mod network;
 pub mod oidc;
+pub mod person;
 pub mod probe;
 pub mod process;
 pub mod prompt;

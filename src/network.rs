@@ -4,7 +4,6 @@
 use std::future::Future;
 
 use crate::error::{Error, ExitCode};
-use crate::vault::VaultError;
 
 /// Runs what uses the network, on this thread, until it is done or a signal ends it.
 ///
@@ -24,7 +23,7 @@ pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result
             code = &mut interrupted => return Err(Error::Interrupted(code)),
             outcome = work => outcome,
         };
-        if let Err(Error::Vault(VaultError::GivenUp { .. })) = &outcome {
+        if outcome.as_ref().is_err_and(|error| error.exit_code() == ExitCode::Interrupted) {
             // A signal ends a prompt before it is seen here.
             tokio::select! {
                 biased;

@@ -2,13 +2,14 @@
 //! input, and only `login` and `trust` come here.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::printable;
-use crate::vault::{NoAnswer, Person};
+use crate::person::{NoAnswer, Person};
 
 /// The longest answer that is read: a password, a token, a passcode.
 const LONGEST_ANSWER: usize = 64 * 1024;
@@ -21,17 +22,19 @@ pub fn somebody_is_there() -> bool {
 }
 
 /// The person at the terminal, or whoever filled standard input: then each question takes a line.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Terminal {
     /// How long an answer may take; none: as long as it takes.
     patience: Option<Duration>,
+    /// What came of a line that was typed unasked.
+    begun: Mutex<Zeroizing<Vec<u8>>>,
 }
 
 impl Terminal {
     /// A terminal where nobody is waited for longer than this.
     #[must_use]
     pub fn with_patience(patience: Duration) -> Self {
-        Self { patience: Some(patience) }
+        Self { patience: Some(patience), ..Self::default() }
     }
 
     /// Until when the answer to a question that is asked now is waited for.
@@ -60,6 +63,27 @@ impl Person for Terminal {
     fn tell(&self, line: &str) {
         show(&printable(line));
         show("\n");
+    }
+
+    fn typed(&self) -> Result<Option<Zeroizing<String>>, NoAnswer> {
+        let mut line = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match read_byte(Some(Instant::now())) {
+                Ok(Some(b'\n')) => {
+                    let whole = text_of(&line);
+                    line.zeroize();
+                    return whole.map(Some);
+                }
+                Ok(Some(byte)) if line.len() < LONGEST_ANSWER => line.push(byte),
+                Ok(Some(_)) => return Err(NoAnswer::Failed("the line is too long".into())),
+                // Ctrl-D; a pipe that has ended says no more.
+                Ok(None) if io::stdin().is_terminal() => return Err(NoAnswer::Interrupted),
+                Ok(None) => return Err(NoAnswer::Nobody),
+                // A signal ends whoever waits, who will see it.
+                Err(NoAnswer::TimedOut | NoAnswer::Interrupted) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -115,21 +139,32 @@ fn read_byte(until: Option<Instant>) -> Result<Option<u8>, NoAnswer> {
     Ok(byte.first().copied().filter(|_| count > 0))
 }
 
-/// The read cannot be given up, so another thread waits in it; it ends with the process.
+/// The read cannot be given up, so another thread waits in it, one for all reads; it ends with the
+/// process.
 #[cfg(not(unix))]
 fn read_byte(until: Option<Instant>) -> Result<Option<u8>, NoAnswer> {
     use std::io::Read as _;
-    use std::sync::mpsc;
-    let (answer, answered) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut byte = Zeroizing::new([0]);
-        let count = io::stdin().read(&mut *byte);
-        // Whoever asked may have gone.
-        let _ = answer.send(count.map(|count| byte.first().copied().filter(|_| count > 0)));
+    use std::sync::{LazyLock, mpsc};
+    type Read = io::Result<Option<u8>>;
+    static READER: LazyLock<Mutex<mpsc::Receiver<Read>>> = LazyLock::new(|| {
+        // Nothing is read ahead of whoever asks.
+        let (sender, bytes) = mpsc::sync_channel(0);
+        std::thread::spawn(move || {
+            loop {
+                let mut byte = Zeroizing::new([0]);
+                let count = io::stdin().read(&mut *byte);
+                let read: Read = count.map(|count| byte.first().copied().filter(|_| count > 0));
+                if sender.send(read).is_err() {
+                    return;
+                }
+            }
+        });
+        Mutex::new(bytes)
     });
+    let reader = READER.lock().unwrap_or_else(PoisonError::into_inner);
     let read = match until {
-        Some(until) => answered.recv_timeout(until.saturating_duration_since(Instant::now())),
-        None => answered.recv().map_err(mpsc::RecvTimeoutError::from),
+        Some(until) => reader.recv_timeout(until.saturating_duration_since(Instant::now())),
+        None => reader.recv().map_err(mpsc::RecvTimeoutError::from),
     };
     match read {
         Ok(read) => read.map_err(|error| NoAnswer::Failed(error.to_string())),
@@ -148,7 +183,7 @@ mod hidden {
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
     use zeroize::Zeroizing;
 
-    use crate::vault::NoAnswer;
+    use crate::person::NoAnswer;
 
     struct Restore(Termios);
 
@@ -202,7 +237,7 @@ mod hidden {
 
     use zeroize::Zeroizing;
 
-    use crate::vault::NoAnswer;
+    use crate::person::NoAnswer;
 
     pub(super) fn read(_: Option<Instant>) -> Result<Zeroizing<String>, NoAnswer> {
         Err(NoAnswer::Failed("this system's terminal cannot hide what is typed: pipe it in".into()))

@@ -13,8 +13,8 @@ use crate::issue::{self, Conditions};
 use crate::journal::{Entry, Event};
 use crate::keys;
 use crate::network::on_the_network;
+use crate::person::Person;
 use crate::trust;
-use crate::vault::Person;
 use crate::vault::session::SessionKey;
 
 /// A person's log-ins, to each Vault once.

@@ -11,9 +11,9 @@ use super::{Context, DONE, KubeconfigFlags, output, profiles};
 use crate::cluster::Cluster;
 use crate::desk::Desk;
 use crate::error::{Error, ExitCode};
+use crate::person::Person as _;
 use crate::prompt::{Terminal, somebody_is_there};
 use crate::trust::TrustError;
-use crate::vault::Person as _;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {

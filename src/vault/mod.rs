@@ -30,7 +30,6 @@ pub use answer::Answer;
 pub use call::{Call, Lookup, Operation};
 pub use error::VaultError;
 pub use found_token::{FoundIn, FoundToken};
-pub use person::{NoAnswer, Person};
 pub use revoke::Revocation;
 
 use crate::config::{Transport, VaultSettings};

@@ -13,8 +13,9 @@ use super::call::{Health, LOOKUP_SELF, health, lookup, same_token};
 use super::exchange::Ask;
 use super::session::Session;
 use super::wire::Auth;
-use super::{FoundToken, Person, Vault, VaultError, held};
+use super::{FoundToken, Vault, VaultError, held};
 use crate::config::AuthMethod;
+use crate::person::Person;
 use crate::token::Timestamp;
 
 const RENEW_SELF: &str = "auth/token/renew-self";

@@ -16,6 +16,7 @@ use super::*;
 use crate::config::{AuthMethod, NamedBy, TlsSettings, VaultAddress};
 use crate::error::Explain as _;
 use crate::http::scripted::{Scripted, Step, reply, reply_with};
+use crate::person::{NoAnswer, Person};
 
 /// The moment of all tests.
 fn now() -> Timestamp {
@@ -105,6 +106,9 @@ impl Person for Typist {
     }
     fn tell(&self, line: &str) {
         held(&self.said).push(line.to_owned());
+    }
+    fn typed(&self) -> Result<Option<zeroize::Zeroizing<String>>, NoAnswer> {
+        Err(NoAnswer::Nobody)
     }
 }
 

@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use super::exchange::{Ask, Reply};
 use super::wire::Auth;
-use super::{Person, Vault, VaultError, path};
+use super::{Vault, VaultError, path};
 use crate::config::AuthMethod;
+use crate::person::Person;
 use crate::token::Timestamp;
 
 /// One log-in.
