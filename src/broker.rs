@@ -88,8 +88,14 @@ pub enum Wish {
     Usual,
     /// A usable one will, for whoever does not want to wait.
     AtOnce,
+    /// A usable one that lives for so long yet will, as far as its whole life is long enough for that:
+    /// some clients take a token for dead some time before its end.
+    Lasting(TimeDelta),
     /// Only one that was fetched after this call began.
     Anew,
+    /// Only one that was fetched at this moment or later: of many who want a new one at the same time,
+    /// one causes a fetch.
+    Since(Timestamp),
     /// Another one than this, which was handed out and asked for again. `refused`: the cluster said
     /// no to it, so that nobody may have it any more; else it is better than none.
     Other {
@@ -107,11 +113,22 @@ impl Wish {
     }
 
     /// Whether this fresh token needs no fetch.
-    fn is_met_by(self, token: &Token, began: Timestamp) -> bool {
+    fn is_met_by(self, token: &Token, began: Timestamp, now: Timestamp) -> bool {
         match self {
             Self::Usual | Self::AtOnce => true,
+            Self::Lasting(least) => lasts(token, least, now),
             Self::Anew => token.issued_at >= began,
+            Self::Since(moment) => token.issued_at >= moment,
             Self::Other { than, .. } => token.digest() != than,
+        }
+    }
+
+    /// From when on a token, or a failure, is of this call; `None` where an older one counts too.
+    fn only_since(self, began: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Anew => Some(began),
+            Self::Since(moment) => Some(moment),
+            Self::Usual | Self::AtOnce | Self::Lasting(_) | Self::Other { .. } => None,
         }
     }
 }
@@ -120,11 +137,13 @@ impl Wish {
 pub fn at_once<S: Store>(store: &S, wish: Wish, now: Timestamp) -> Option<Given> {
     let kept = match wish {
         Wish::Usual | Wish::AtOnce => store.load(),
+        Wish::Lasting(least) => store.load().filter(|kept| lasts(kept, least, now)),
+        Wish::Since(moment) => store.load().filter(|kept| kept.issued_at >= moment),
         Wish::Anew | Wish::Other { .. } => None,
     }?;
     match kept.state(now) {
         State::Valid => Some(Given { token: kept, how: How::Kept }),
-        State::RefreshDue if wish == Wish::AtOnce => {
+        State::RefreshDue if matches!(wish, Wish::AtOnce | Wish::Lasting(_)) => {
             let past = store.failure().filter(|past| counts(past, now));
             let how = past.map_or(How::Due, |past| How::Stale(past.failure));
             Some(Given { token: kept, how })
@@ -147,7 +166,7 @@ pub fn token<S: Store>(
     if let Some(given) = at_once(store, wish, began) {
         return Ok(given);
     }
-    if matches!(wish, Wish::Usual | Wish::AtOnce)
+    if matches!(wish, Wish::Usual | Wish::AtOnce | Wish::Lasting(_))
         && let Some(outcome) = remembered(store, wish, store.load().as_ref(), began, began)
     {
         return outcome;
@@ -157,7 +176,7 @@ pub fn token<S: Store>(
     let now = clock();
     let kept = store.load();
     if let Some(token) = fresh(kept.as_ref(), now)
-        && wish.is_met_by(&token, began)
+        && wish.is_met_by(&token, began, now)
     {
         return Ok(Given { token, how: How::Shared });
     }
@@ -182,7 +201,9 @@ pub fn token<S: Store>(
             let now = clock();
             store.remember(&failure, now);
             match usable(kept.as_ref(), now) {
-                Some(token) if wish != Wish::Anew => Ok(Given { token, how: How::Stale(failure) }),
+                Some(token) if wish.only_since(began).is_none() => {
+                    Ok(Given { token, how: How::Stale(failure) })
+                }
                 _ => Err(error),
             }
         }
@@ -225,6 +246,12 @@ pub fn should_renew<S: Store>(store: &S, now: Timestamp) -> bool {
         && !store.failure().is_some_and(|past| counts(&past, now))
 }
 
+/// Whether a token lives for `least` yet, or for three quarters of its life where that is less.
+fn lasts(token: &Token, least: TimeDelta, now: Timestamp) -> bool {
+    let end = token.reported_end();
+    end - now >= least.min((end - token.issued_at) * 3 / 4)
+}
+
 fn fresh(kept: Option<&Token>, now: Timestamp) -> Option<Token> {
     kept.filter(|token| token.state(now) == State::Valid).cloned()
 }
@@ -250,8 +277,8 @@ fn remembered<S: Store>(
     now: Timestamp,
 ) -> Option<Result<Given, Error>> {
     let past = store.failure().filter(|past| counts(past, now))?;
-    if wish == Wish::Anew {
-        return (began <= past.at).then(|| Err(Error::Earlier(past.failure)));
+    if let Some(moment) = wish.only_since(began) {
+        return (moment <= past.at).then(|| Err(Error::Earlier(past.failure)));
     }
     if let Some(token) = usable(kept, now) {
         return Some(Ok(Given { token, how: How::Stale(past.failure) }));
@@ -489,6 +516,40 @@ mod tests {
         assert_eq!((name(&given), store.load().is_some()), ("old", true));
         let again = token(&store, other, || at(61), must_not_fetch).unwrap();
         assert_eq!(name(&again), "old", "and the source is left alone");
+    }
+
+    #[test]
+    fn of_many_who_want_a_new_one_at_once_one_fetches() {
+        let store = Memory::default();
+        store.keep(&token_of("old", 0, 3600));
+        let since = Wish::Since(at(55));
+        let given = token(&store, since, || at(60), || Ok(token_of("new", 60, 3600))).unwrap();
+        assert!(matches!(given.how, How::Fetched));
+        let again = token(&store, since, || at(61), must_not_fetch).unwrap();
+        assert_eq!((name(&again), store.locks.get()), ("new", 1));
+        let error = token(&store, Wish::Since(at(61)), || at(62), || Err(Error::Earlier(down())));
+        assert!(error.is_err(), "an old token is not what was asked for");
+        let error = token(&store, Wish::Since(at(61)), || at(63), must_not_fetch);
+        assert!(error.is_err(), "who asked at the same time gets the same failure");
+    }
+
+    #[test]
+    fn a_token_that_a_client_would_take_for_dead_is_not_handed_out() {
+        let wish = Wish::Lasting(TimeDelta::seconds(45));
+        let store = Memory::default();
+        // It is reported to end three seconds before, and due after 24 seconds.
+        store.keep(&token_of("old", 0, 60));
+        let given = token(&store, wish, || at(12), must_not_fetch).unwrap();
+        assert!(matches!(given.how, How::Kept), "42 seconds are three quarters of its life");
+        let given = token(&store, wish, || at(15), || Ok(token_of("new", 15, 3600))).unwrap();
+        assert!(matches!(given.how, How::Fetched));
+        let given = token(&store, wish, || at(15 + 3000), must_not_fetch).unwrap();
+        assert!(matches!(given.how, How::Due), "nobody waits while it lives for long enough");
+        let late = at(15 + 3530);
+        let given = token(&store, wish, || late, || Err(Error::Earlier(down()))).unwrap();
+        assert!(matches!(given.how, How::Stale(_)), "better than none");
+        let given = token(&store, wish, || late, must_not_fetch).unwrap();
+        assert!(matches!(given.how, How::Stale(_)), "and the issuer is left alone");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::SettingsError;
+use crate::databricks::DatabricksError;
 use crate::exec::ExecError;
 use crate::identity::IdentityError;
 use crate::keystore::StoreError;
@@ -87,6 +88,9 @@ pub enum Error {
     /// There is no place for secrets.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What a tool of Databricks' asks for cannot be had here.
+    #[error(transparent)]
+    Databricks(#[from] DatabricksError),
     /// The failure of another process that we waited for, or our own of a moment ago.
     #[error(transparent)]
     Earlier(#[from] Failure),
@@ -110,6 +114,7 @@ impl Error {
             Self::Refused(error) => Some(error),
             Self::Trust(error) => Some(error),
             Self::Store(error) => Some(error),
+            Self::Databricks(error) => Some(error),
             Self::Earlier(error) => Some(error),
             Self::Interrupted(_) | Self::Fault(_) => None,
         }

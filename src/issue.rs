@@ -18,6 +18,7 @@ use crate::error::{Calling, Error, Failure};
 use crate::fetch;
 use crate::heal::{Look, Watch};
 use crate::journal::{Entry, Event, Journal};
+use crate::keystore::Tier;
 use crate::process::Caller;
 use crate::source::Fetched;
 use crate::token::{State, Timestamp, Token};
@@ -82,6 +83,8 @@ pub struct Issued {
     pub cluster_server: Option<String>,
     /// It is due, and nobody renews it yet.
     pub should_be_renewed: bool,
+    /// The next call finds it here, too; else there is no place to keep it.
+    pub is_kept: bool,
     /// By which the journal knows this call.
     pub invocation: String,
 }
@@ -113,6 +116,7 @@ pub fn token(
         profile: desk.request.profile_label.clone(),
         cluster_server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
         should_be_renewed,
+        is_kept: desk.place.tier != Tier::None,
         invocation: call.invocation,
     })
 }

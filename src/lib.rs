@@ -22,6 +22,7 @@ pub mod cache;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod databricks;
 pub mod desk;
 pub mod env;
 pub mod error;

@@ -10,6 +10,7 @@ mod output;
 mod profiles;
 mod refresh;
 mod renew;
+mod serve;
 mod source;
 mod status;
 mod token;
@@ -60,6 +61,8 @@ enum Command {
     Token(token::Flags),
     /// Let a profile's tokens go to one more cluster
     Trust(trust::Flags),
+    /// Hand Databricks' SDKs tokens on this machine (their metadata service)
+    Serve(serve::Flags),
     /// Renew what a call of get-token found due; started by that call, never by a person
     #[command(hide = true)]
     Renew,
@@ -151,6 +154,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
             Command::Refresh(flags) => refresh::run(flags, &mut context),
             Command::Token(flags) => token::run(flags, &mut context),
             Command::Trust(flags) => trust::run(flags, &mut context),
+            Command::Serve(flags) => serve::run(&flags, &mut context),
             Command::Renew => renew::run(clock),
             Command::Version(flags) => version::run(&flags),
         },
@@ -179,6 +183,7 @@ impl Command {
             Self::Refresh(_) => "refresh",
             Self::Token(_) => "token",
             Self::Trust(_) => "trust",
+            Self::Serve(_) => "serve",
             Self::Renew => crate::renew::COMMAND,
         };
         if env.get("KUBERNETES_EXEC_INFO").is_some() { Err(ExecError::NotForClients(name)) } else { Ok(()) }

@@ -11,6 +11,7 @@ use snapbox::{assert_data_eq, file};
 use super::{Calling, Error, ExitCode, Failure};
 use crate::cluster::ClusterFlaw;
 use crate::config::{Alternatives, By, EntryKind, Place, SettingsError, SourceKind, ValueError};
+use crate::databricks::{DatabricksError, Host};
 use crate::exec::ExecError;
 use crate::http::{ConnectCause, HttpError, TlsCause};
 use crate::identity::{self, IdentityError, Provider};
@@ -448,6 +449,26 @@ fn of_settings() {
         ProfileNeeded NoProfile SourceMisplaced Misplaced Needed VaultNeeded TwoVaults LogIn NoSuchContext
         NoCurrentContext BrokenContext);
     assert_data_eq!(told(errors), file!["words/settings.txt"].raw());
+}
+
+#[test]
+fn of_databricks() {
+    let host = |name: &str| Host::parse(&format!("https://{name}.example")).unwrap();
+    let known = || names(&["`lake` for https://dbc-1.example", "`sea` for https://dbc-2.example"]);
+    let errors = vec![
+        DatabricksError::NoProfiles,
+        DatabricksError::NoSuchProfile { name: evil("lak"), known: known() },
+        DatabricksError::NoProfileFor { host: Some(host("dbc-3")), known: known() },
+        DatabricksError::SeveralProfiles { host: Some(host("dbc-2")), profiles: names(&["sea", "sea-too"]) },
+        DatabricksError::SeveralProfiles { host: None, profiles: names(&["lake", "sea"]) },
+        DatabricksError::OtherHost { profile: "lake".into(), asked: host("dbc-2"), own: host("dbc-1") },
+        DatabricksError::NotAHost(evil("a b")),
+        DatabricksError::ListenElsewhere(evil("0.0.0.0:0")),
+        DatabricksError::NotListening { address: "127.0.0.1:80".into(), reason: "Permission denied".into() },
+    ];
+    all!(errors, DatabricksError: NoProfiles NoSuchProfile NoProfileFor SeveralProfiles OtherHost NotAHost
+        ListenElsewhere NotListening);
+    assert_data_eq!(told(errors), file!["words/databricks.txt"].raw());
 }
 
 #[test]

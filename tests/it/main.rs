@@ -42,6 +42,7 @@ mod refusals;
 mod renew;
 mod rig_works;
 mod secrets;
+mod serve;
 mod sources;
 mod storms;
 mod terminal;

@@ -226,6 +226,11 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("cache/entry.rs", 1, "writes an entry, whose bytes are sealed"),
     ("cache/sessions.rs", 1, "writes a session, whose bytes are sealed"),
     ("cli/output.rs", 2, "`token` prints it: that is what was asked for"),
+    (
+        "databricks/metadata.rs",
+        4,
+        "an SDK's answer, and the path where it is had, which only its program knows",
+    ),
     ("exec.rs", 1, "the credential on standard output: that is what the client asked for"),
     ("http.rs", 3, "a header of a request; the address of a proxy may hold a password"),
     ("http/connector.rs", 1, "the address of a proxy may hold a password"),

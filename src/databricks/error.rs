@@ -1,0 +1,111 @@
+//! Why a tool of Databricks' gets no token from us.
+
+use super::Host;
+use crate::error::{ExitCode, Explain, printable};
+
+/// What stands between a tool and a token, besides what a source may say.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DatabricksError {
+    /// The settings hold no profile for Databricks.
+    #[error("no profile of the settings is for Databricks")]
+    NoProfiles,
+    /// The named one is not there, or is for something else.
+    #[error("no profile `{}` of the settings is for Databricks", printable(.name))]
+    NoSuchProfile {
+        /// What was named.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// None is for this host.
+    #[error("no profile of the settings is for {}", of_host(.host.as_ref()))]
+    NoProfileFor {
+        /// Which host.
+        host: Option<Host>,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// Several are.
+    #[error("several profiles of the settings are for {}", of_host(.host.as_ref()))]
+    SeveralProfiles {
+        /// Which host; none: any.
+        host: Option<Host>,
+        /// Their names.
+        profiles: Vec<String>,
+    },
+    /// The profile that was named is for another host than was asked for.
+    #[error("profile `{profile}` is for {own}, not for {asked}")]
+    OtherHost {
+        /// The profile.
+        profile: String,
+        /// What was asked for.
+        asked: Host,
+        /// What it is for.
+        own: Host,
+    },
+    /// What was given as a host is none.
+    #[error("`{}` is no host of Databricks", printable(.0))]
+    NotAHost(String),
+    /// `--listen` names a place that others can reach, or that no SDK asks.
+    #[error("`--listen {}` is refused", printable(.0))]
+    ListenElsewhere(String),
+    /// The port could not be had.
+    #[error("{address} cannot be listened on")]
+    NotListening {
+        /// Where.
+        address: String,
+        /// The system's words.
+        reason: String,
+    },
+}
+
+fn of_host(host: Option<&Host>) -> String {
+    host.map_or_else(|| "Databricks".to_owned(), Host::to_string)
+}
+
+impl Explain for DatabricksError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NoProfiles
+            | Self::NoSuchProfile { .. }
+            | Self::NoProfileFor { .. }
+            | Self::SeveralProfiles { .. }
+            | Self::OtherHost { .. }
+            | Self::NotAHost(_)
+            | Self::ListenElsewhere(_) => ExitCode::Usage,
+            Self::NotListening { .. } => ExitCode::Unreachable,
+        }
+    }
+
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::NoSuchProfile { known, .. } | Self::NoProfileFor { known, .. } => {
+                Some(format!("there are {}", known.join(", ")))
+            }
+            Self::SeveralProfiles { profiles, .. } => Some(format!("they are `{}`", profiles.join("`, `"))),
+            Self::ListenElsewhere(_) => {
+                Some("tokens are handed out on this machine alone, and the SDKs ask 127.0.0.1 alone".into())
+            }
+            Self::NotListening { reason, .. } => Some(reason.clone()),
+            Self::NoProfiles | Self::OtherHost { .. } | Self::NotAHost(_) => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoProfiles | Self::NoProfileFor { .. } => Some(
+                "add a profile with `tokenExchange: {preset: databricks, host: …}` to the settings".into(),
+            ),
+            Self::NoSuchProfile { .. } | Self::SeveralProfiles { .. } => {
+                Some("name one of them with `--profile`".into())
+            }
+            Self::OtherHost { profile, .. } => {
+                Some(format!("leave out `--profile {profile}`, or ask for its own host"))
+            }
+            Self::NotAHost(_) => Some("write it as `https://dbc-1.cloud.databricks.com`".into()),
+            Self::ListenElsewhere(_) | Self::NotListening { .. } => {
+                Some("{program} serve{config} --listen 127.0.0.1:0".into())
+            }
+        }
+    }
+}

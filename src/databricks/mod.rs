@@ -1,0 +1,20 @@
+//! Databricks' own tools, unmodified: what their SDKs ask on this machine, answered with the tokens of
+//! the profiles whose source is a Databricks workspace or account.
+//!
+//! [`profiles`] says which profile a host means, [`tokens`] has its token ready, [`metadata`] answers the
+//! metadata service's one request, and [`listener`] is the socket before it. Nothing here knows how a
+//! token is exchanged; that is the business of the source.
+
+mod error;
+mod host;
+pub mod listener;
+pub mod metadata;
+pub mod profiles;
+mod request;
+pub mod tokens;
+
+pub use error::DatabricksError;
+pub use host::Host;
+pub use listener::Listener;
+pub use profiles::{Profiles, Workspace};
+pub use tokens::Tokens;
