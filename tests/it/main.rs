@@ -40,6 +40,7 @@ mod passwords;
 mod process;
 mod refusals;
 mod renew;
+mod rig_providers;
 mod rig_works;
 mod secrets;
 mod serve;

@@ -21,6 +21,7 @@
 )]
 #![allow(dead_code, unused_imports, reason = "each binary that includes the rig uses a part of it")]
 
+mod browser;
 mod certificates;
 mod clouds;
 mod cluster;
@@ -28,6 +29,8 @@ mod double;
 mod folder;
 mod http;
 mod jwt;
+mod keycloak;
+mod openid;
 mod ports;
 mod process;
 mod python;
@@ -37,6 +40,7 @@ mod vault;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub use browser::Browser;
 pub use certificates::{Authority, Certificate};
 pub use clouds::{Databricks, Entra, Google, Policy};
 pub use cluster::Cluster;
@@ -44,6 +48,8 @@ pub use double::{Double, Reply, Seen};
 pub use folder::folder;
 pub use http::Answer;
 pub use jwt::{Issuer, PublicKey, claims};
+pub use keycloak::Keycloak;
+pub use openid::OpenIdProvider;
 pub use process::poll;
 pub use python::{Sdk, python, python_program};
 pub use secret_service::SecretService;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
+use super::super::certificates::Authority;
 use super::super::process::poll;
 use super::super::vault::Vault;
 use super::{Cluster, LIMIT};
@@ -32,6 +33,23 @@ impl Cluster {
             },
             "claimMappings": {
                 "username": {"expression": "'vault:' + claims.username"},
+                "groups": {"expression": "has(claims.groups) ? claims.groups : []"},
+            },
+        }));
+    }
+
+    /// Trusts the ID tokens that the OpenID provider at `issuer` made for the client `audience`. The user
+    /// is `prefix` and the claim `preferred_username`, the groups are the claim `groups`.
+    pub fn trust_people(&self, issuer: &str, authority: &Authority, audience: &[&str], prefix: &str) {
+        self.trust_issuer(&json!({
+            "issuer": {
+                "url": issuer,
+                "certificateAuthority": authority.pem,
+                "audiences": audience,
+                "audienceMatchPolicy": "MatchAny",
+            },
+            "claimMappings": {
+                "username": {"claim": "preferred_username", "prefix": prefix},
                 "groups": {"expression": "has(claims.groups) ? claims.groups : []"},
             },
         }));
