@@ -128,7 +128,9 @@ impl MemoryFile {
             Some(content) => {
                 serde_json::from_slice(&content).map_err(|error| self.unreadable(&error.to_string()))
             }
-            None if folder.names().iter().any(|name| name == NAME) => {
+            // Security: a file that cannot be opened now, as where there are no descriptors left, is not
+            // one that is not there.
+            None if folder.may_hold(NAME) => {
                 Err(self.unreadable("it is no file that only you can have written"))
             }
             None => Ok(Memory::default()),

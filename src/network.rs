@@ -2,6 +2,8 @@
 //! the signals that end it. A hit never comes here.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use crate::error::{Error, ExitCode};
 
@@ -10,10 +12,9 @@ use crate::error::{Error, ExitCode};
 /// # Errors
 /// What the work fails with, or that it was interrupted.
 pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Fault(format!("no runtime: {error}")))?;
+    let none = |error: std::io::Error| Error::Fault(format!("no runtime: {error}"));
+    has_room().map_err(none)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(none)?;
     let outcome = runtime.block_on(async {
         let mut interrupted = std::pin::pin!(interrupted());
         let outcome = tokio::select! {
@@ -36,6 +37,39 @@ pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result
     // A name that is looked up or a lock that is waited for in a thread must not hold us.
     runtime.shutdown_background();
     outcome
+}
+
+/// Whether there are descriptors for the runtime's own sockets: it panics where there are none.
+#[cfg(unix)]
+fn has_room() -> std::io::Result<()> {
+    use std::os::unix::net::UnixStream;
+    // Both at once: it holds on to as many.
+    let _sockets = (UnixStream::pair()?, UnixStream::pair()?);
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn has_room() -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Runs what blocks in a thread beside the runtime's, or right here where the system gives no thread:
+/// the runtime's own way to do that panics then.
+pub(crate) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, outcome) = tokio::sync::oneshot::channel();
+    let work = Arc::new(Mutex::new(Some(work)));
+    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let theirs = Arc::clone(&work);
+    let thread = thread::Builder::new().spawn(move || {
+        if let Some(work) = take(&theirs) {
+            // Whoever waited may have been interrupted.
+            let _ = done.send(work());
+        }
+    });
+    match thread {
+        Ok(_) => outcome.await.ok(),
+        Err(_) => take(&work).map(|work| work()),
+    }
 }
 
 #[cfg(unix)]
@@ -75,5 +109,12 @@ mod tests {
             has_begun.recv().map_err(|_| Error::Fault("no thread".into()))
         });
         assert!(outcome.is_ok());
+    }
+
+    #[test]
+    fn what_runs_beside_gives_what_it_found() {
+        let here = thread::current().id();
+        let there = on_the_network(async { Ok(beside(|| thread::current().id()).await) }).unwrap();
+        assert!(there.is_some_and(|there| there != here));
     }
 }

@@ -15,6 +15,7 @@ use super::session::Session;
 use super::wire::Auth;
 use super::{FoundToken, Vault, VaultError, held};
 use crate::config::AuthMethod;
+use crate::network;
 use crate::person::Person;
 use crate::token::Timestamp;
 
@@ -196,8 +197,8 @@ impl Vault {
         let gate = self.gate.lock().await;
         let (sessions, key) = (Arc::clone(&self.parts.sessions), self.parts.session_key.clone());
         // Waiting for a file's lock blocks, and whoever holds it may be a task of this thread.
-        let lock = tokio::task::spawn_blocking(move || sessions.lock(&key)).await;
-        (gate, lock.ok().flatten())
+        let lock = network::beside(move || sessions.lock(&key)).await;
+        (gate, lock.flatten())
     }
 
     async fn log_in_unattended(&self, why: &str) -> Result<Session, VaultError> {

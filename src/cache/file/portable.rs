@@ -99,6 +99,13 @@ impl Folder {
         names
     }
 
+    /// Whether something has this name, or may have it: only the system's plain no is one.
+    #[must_use]
+    pub fn may_hold(&self, name: &str) -> bool {
+        let there = fs::symlink_metadata(self.path.join(name));
+        !there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Removes temporary files that were last changed longer ago than `age`; `now` is a moment of
     /// the file system's clock.
     pub fn sweep(&self, now: Timestamp, age: TimeDelta) {
@@ -185,6 +192,7 @@ mod tests {
         assert!(folder.remove("entry").unwrap());
         assert!(!folder.remove("entry").unwrap());
         assert!(folder.read("entry").is_none());
+        assert!(!folder.may_hold("entry") && folder.may_hold(&"a".repeat(1000)), "what cannot be known");
         let file = folder.open_to_lock("lock").unwrap();
         assert!(folder.is_still("lock", &file) && !folder.is_remote());
     }

@@ -136,6 +136,12 @@ impl Folder {
         names
     }
 
+    /// Whether something has this name, or may have it: only the system's plain no is one.
+    #[must_use]
+    pub fn may_hold(&self, name: &str) -> bool {
+        !matches!(fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
+    }
+
     /// Removes temporary files that were last changed longer ago than `age`. `now` is a moment of
     /// the file system's clock, as [`replace`](Self::replace) returns it: ours may differ, and must
     /// not take a file from a writer that is alive.
@@ -283,6 +289,8 @@ mod tests {
         assert_eq!(mode(&folder.path().join("entry")), 0o600);
         assert_eq!(read(&folder, "entry").unwrap(), b"content");
         assert_eq!(folder.names(), ["entry"], "no temporary file is left");
+        assert!(folder.may_hold("entry") && !folder.may_hold("other"));
+        assert!(folder.may_hold(&"a".repeat(1000)), "what cannot be known");
         assert!(folder.remove("entry").unwrap());
         assert!(!folder.remove("entry").unwrap());
         assert_eq!(read(&folder, "entry"), None);

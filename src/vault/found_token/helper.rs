@@ -121,7 +121,8 @@ impl Helper {
 /// Reads at most a byte more than `most` in a thread, and drains the rest.
 fn collect(pipe: Option<impl Read + Send + 'static>, most: usize) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
+    // Without a thread nothing is collected, as from a helper that says nothing.
+    let _ = std::thread::Builder::new().spawn(move || {
         let Some(mut pipe) = pipe else { return };
         let mut bytes = Zeroizing::new(Vec::with_capacity(4 * 1024));
         let _ = pipe.by_ref().take(most as u64 + 1).read_to_end(&mut bytes);
