@@ -16,7 +16,6 @@ use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::exec::{self, ApiVersion, ExecError};
 use crate::issue::{self, Asker, Conditions};
-use crate::renew::{self, Task};
 use crate::trust::TrustError;
 
 #[derive(Debug, Args)]
@@ -69,21 +68,12 @@ pub(super) fn run(mut flags: Flags, context: &mut Context) -> Result<ExitCode, E
     {
         output::note(&format!("warning: an older token is used, for fetching a new one failed: {failure}"));
     }
-    if issued.should_be_renewed {
-        renew_beside(context, issued.invocation);
+    if issued.should_be_renewed
+        && let Some(arguments) = context.arguments.clone()
+    {
+        context.renew_beside(arguments, issued.invocation);
     }
     Ok(DONE)
-}
-
-/// Has the token renewed for the next caller. Where that cannot be, the next one waits.
-fn renew_beside(context: &Context, invocation: String) {
-    let (Some(arguments), Ok(program)) = (context.arguments.clone(), std::env::current_exe()) else { return };
-    let task = Task::new(arguments, &context.env.own(), invocation);
-    if let Err(error) = renew::start(program, &task)
-        && context.verbose > 0
-    {
-        output::note(&format!("no renewal was started: {error}"));
-    }
 }
 
 /// What the client and the flags say.

@@ -3,6 +3,7 @@
 //! One file per command. Nothing here opens a connection or knows a wire format; the clock and the
 //! environment are read here once and handed down.
 
+mod databricks;
 mod get_token;
 mod login;
 mod logout;
@@ -32,6 +33,7 @@ use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode, printable};
 use crate::exec::ExecError;
 use crate::issue::{Asker, Conditions};
+use crate::renew::{self as renewal, Task};
 use crate::token::Timestamp;
 use crate::trust::TrustError;
 
@@ -63,6 +65,9 @@ enum Command {
     Trust(trust::Flags),
     /// Hand Databricks' SDKs tokens on this machine (their metadata service)
     Serve(serve::Flags),
+    /// Tokens as the Databricks CLI prints them, for SDKs that take this program for it
+    #[command(hide = true)]
+    Auth(databricks::Auth),
     /// Renew what a call of get-token found due; started by that call, never by a person
     #[command(hide = true)]
     Renew,
@@ -136,11 +141,23 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
     let program = called_as(&env);
     let mut calling = Calling { program: program.to_owned(), ..Calling::default() };
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let line = match parse(&arguments, program) {
+    let line = if databricks::is_called(&arguments) {
+        match databricks::parse(&arguments) {
+            Ok(databricks::Call::Version { as_json }) => {
+                return ended(databricks::version(as_json), &calling);
+            }
+            Ok(databricks::Call::Auth(auth, common)) => {
+                Ok(CommandLine { command: Command::Auth(auth), common })
+            }
+            Err(error) => Err(error),
+        }
+    } else {
+        parse(&arguments, program)
+    };
+    let CommandLine { command, common } = match line {
         Ok(line) => line,
         Err(error) => return ended(output::usage(&error), &calling),
     };
-    let CommandLine { command, common } = line;
     calling.config.clone_from(&common.config);
     let arguments = arguments.into_iter().map(|word| word.into_string().ok()).collect();
     let mut context = Context::new(common, env, calling, clock, arguments);
@@ -155,6 +172,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
             Command::Token(flags) => token::run(flags, &mut context),
             Command::Trust(flags) => trust::run(flags, &mut context),
             Command::Serve(flags) => serve::run(&flags, &mut context),
+            Command::Auth(auth) => databricks::run(auth, &mut context),
             Command::Renew => renew::run(clock),
             Command::Version(flags) => version::run(&flags),
         },
@@ -184,6 +202,7 @@ impl Command {
             Self::Token(_) => "token",
             Self::Trust(_) => "trust",
             Self::Serve(_) => "serve",
+            Self::Auth(_) => "auth",
             Self::Renew => crate::renew::COMMAND,
         };
         if env.get("KUBERNETES_EXEC_INFO").is_some() { Err(ExecError::NotForClients(name)) } else { Ok(()) }
@@ -280,6 +299,18 @@ impl Context {
     /// The kubeconfig of this call.
     fn kubeconfig(&self) -> Result<Kubeconfig, SettingsError> {
         Kubeconfig::load(&KubeconfigFiles::of(&self.env, self.kubeconfig.kubeconfig.as_deref()))
+    }
+
+    /// Has a token renewed for the next caller, by a call of `get-token` with these arguments. Where
+    /// that cannot be, the next one waits.
+    fn renew_beside(&self, arguments: Vec<String>, invocation: String) {
+        let Ok(program) = std::env::current_exe() else { return };
+        let task = Task::new(arguments, &self.env.own(), invocation);
+        if let Err(error) = renewal::start(program, &task)
+            && self.verbose > 0
+        {
+            output::note(&format!("no renewal was started: {error}"));
+        }
     }
 
     /// Learns how what this order asks for is named on a command line, so that a hint can be pasted.

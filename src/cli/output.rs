@@ -1,10 +1,11 @@
 //! The only writer to standard output and standard error.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use chrono::SecondsFormat;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::config::API_VERSION;
 use crate::error::{Error, ExitCode, printable};
@@ -109,12 +110,26 @@ pub(super) fn token_document(token: &Token) -> Result<(), Error> {
     let before = format!(
         "{{\"apiVersion\":\"{API_VERSION}\",\"kind\":\"Token\",\"expirationTimestamp\":\"{end}\",\"token\":"
     );
-    let quoted = serde_json::to_string(token.secret.expose_secret()).map(SecretString::from);
-    secret(&before, &quoted.map_err(|error| Error::Fault(error.to_string()))?, "}\n")
+    secret(&before, &quoted(&token.secret)?, "}\n")
+}
+
+/// A secret as a word of a JSON document.
+pub(super) fn quoted(secret: &SecretString) -> Result<SecretString, Error> {
+    let quoted = serde_json::to_string(secret.expose_secret()).map(SecretString::from);
+    quoted.map_err(|error| Error::Fault(error.to_string()))
+}
+
+/// Refuses to show a secret on a terminal, which keeps what it shows, unless that was asked for.
+pub(super) fn not_on_a_terminal(show: bool) -> Result<(), Error> {
+    if std::io::stdout().is_terminal() && !show { Err(ExecError::Terminal.into()) } else { Ok(()) }
 }
 
 /// A secret for standard output, between two pieces of text.
 pub(super) fn secret(before: &str, secret: &SecretString, after: &str) -> Result<(), Error> {
-    let whole = zeroize::Zeroizing::new(format!("{before}{}{after}", secret.expose_secret()));
-    text(&whole)
+    text(&whole(before, secret, after))
+}
+
+/// The same for a file that a person names.
+pub(super) fn whole(before: &str, secret: &SecretString, after: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("{before}{}{after}", secret.expose_secret()))
 }

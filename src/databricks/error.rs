@@ -46,6 +46,23 @@ pub enum DatabricksError {
     /// What was given as a host is none.
     #[error("`{}` is no host of Databricks", printable(.0))]
     NotAHost(String),
+    /// `--http-path` would say more than a path.
+    #[error("`{}` is no HTTP path of a warehouse or cluster", printable(.0))]
+    NotAnHttpPath(String),
+    /// `--http-path` where it has no effect.
+    #[error("`--http-path` is for `--output jdbc` alone")]
+    HttpPathAlone,
+    /// No home, and no variable that names the file.
+    #[error("the environment names no place for `.databrickscfg`")]
+    NoPlaceForFile,
+    /// `.databrickscfg` stays as it was.
+    #[error("`{path}` could not be written")]
+    FileNotWritten {
+        /// The file.
+        path: String,
+        /// The system's words.
+        reason: String,
+    },
     /// `--listen` names a place that others can reach, or that no SDK asks.
     #[error("`--listen {}` is refused", printable(.0))]
     ListenElsewhere(String),
@@ -72,7 +89,11 @@ impl Explain for DatabricksError {
             | Self::SeveralProfiles { .. }
             | Self::OtherHost { .. }
             | Self::NotAHost(_)
+            | Self::NotAnHttpPath(_)
+            | Self::HttpPathAlone
+            | Self::NoPlaceForFile
             | Self::ListenElsewhere(_) => ExitCode::Usage,
+            Self::FileNotWritten { .. } => ExitCode::NoStore,
             Self::NotListening { .. } => ExitCode::Unreachable,
         }
     }
@@ -86,8 +107,13 @@ impl Explain for DatabricksError {
             Self::ListenElsewhere(_) => {
                 Some("tokens are handed out on this machine alone, and the SDKs ask 127.0.0.1 alone".into())
             }
-            Self::NotListening { reason, .. } => Some(reason.clone()),
-            Self::NoProfiles | Self::OtherHost { .. } | Self::NotAHost(_) => None,
+            Self::NotListening { reason, .. } | Self::FileNotWritten { reason, .. } => Some(reason.clone()),
+            Self::NoProfiles
+            | Self::OtherHost { .. }
+            | Self::NotAHost(_)
+            | Self::NotAnHttpPath(_)
+            | Self::HttpPathAlone
+            | Self::NoPlaceForFile => None,
         }
     }
 
@@ -103,6 +129,15 @@ impl Explain for DatabricksError {
                 Some(format!("leave out `--profile {profile}`, or ask for its own host"))
             }
             Self::NotAHost(_) => Some("write it as `https://dbc-1.cloud.databricks.com`".into()),
+            Self::NotAnHttpPath(_) => {
+                Some("copy it from the connection details, as `/sql/1.0/warehouses/…`".into())
+            }
+            Self::HttpPathAlone => {
+                Some("{program} token{profile}{config} --output jdbc --http-path …".into())
+            }
+            Self::NoPlaceForFile | Self::FileNotWritten { .. } => {
+                Some("name another file in `DATABRICKS_CONFIG_FILE`".into())
+            }
             Self::ListenElsewhere(_) | Self::NotListening { .. } => {
                 Some("{program} serve{config} --listen 127.0.0.1:0".into())
             }

@@ -5,6 +5,7 @@
 //! metadata service's one request, and [`listener`] is the socket before it. Nothing here knows how a
 //! token is exchanged; that is the business of the source.
 
+pub mod cfg;
 mod error;
 mod host;
 pub mod listener;

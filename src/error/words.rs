@@ -463,11 +463,15 @@ fn of_databricks() {
         DatabricksError::SeveralProfiles { host: None, profiles: names(&["lake", "sea"]) },
         DatabricksError::OtherHost { profile: "lake".into(), asked: host("dbc-2"), own: host("dbc-1") },
         DatabricksError::NotAHost(evil("a b")),
+        DatabricksError::NotAnHttpPath(evil("/sql;x")),
+        DatabricksError::HttpPathAlone,
+        DatabricksError::NoPlaceForFile,
+        DatabricksError::FileNotWritten { path: "/etc/d".into(), reason: "Permission denied".into() },
         DatabricksError::ListenElsewhere(evil("0.0.0.0:0")),
         DatabricksError::NotListening { address: "127.0.0.1:80".into(), reason: "Permission denied".into() },
     ];
     all!(errors, DatabricksError: NoProfiles NoSuchProfile NoProfileFor SeveralProfiles OtherHost NotAHost
-        ListenElsewhere NotListening);
+        NotAnHttpPath HttpPathAlone NoPlaceForFile FileNotWritten ListenElsewhere NotListening);
     assert_data_eq!(told(errors), file!["words/databricks.txt"].raw());
 }
 

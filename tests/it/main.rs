@@ -21,6 +21,7 @@ mod apart;
 mod cases;
 mod clouds;
 mod commands;
+mod databricks;
 mod documents;
 mod engine;
 mod failing;

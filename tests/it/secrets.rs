@@ -225,10 +225,10 @@ fn a_closed_pipe_is_an_exit_code_and_no_panic() {
 const OPENED: &[(&str, usize, &str)] = &[
     ("cache/entry.rs", 1, "writes an entry, whose bytes are sealed"),
     ("cache/sessions.rs", 1, "writes a session, whose bytes are sealed"),
-    ("cli/output.rs", 2, "`token` prints it: that is what was asked for"),
+    ("cli/output.rs", 2, "`token` prints it, or puts it where the person says: that is what was asked for"),
     (
         "databricks/metadata.rs",
-        4,
+        3,
         "an SDK's answer, and the path where it is had, which only its program knows",
     ),
     ("exec.rs", 1, "the credential on standard output: that is what the client asked for"),
