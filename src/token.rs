@@ -241,10 +241,19 @@ const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 
 /// A share of the lifetime, never a constant: the last quarter, or up to six minutes (client-python
 /// renews five minutes early) where that is not more than three fifths of a short life.
-fn refresh_after(issued_at: Timestamp, usable_until: Timestamp) -> Timestamp {
+pub(crate) fn refresh_after(issued_at: Timestamp, usable_until: Timestamp) -> Timestamp {
     let lifetime = usable_until - issued_at;
     let early_clients = TimeDelta::minutes(6).min(lifetime * 3 / 5);
     usable_until - (lifetime / 4).max(early_clients)
+}
+
+/// `start` and so many seconds; the end of time where there is none.
+pub(crate) fn after(start: Timestamp, seconds: u64) -> Timestamp {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(TimeDelta::try_seconds)
+        .and_then(|lifetime| start.checked_add_signed(lifetime))
+        .unwrap_or(Timestamp::MAX_UTC)
 }
 
 /// The longest token that is handed out: servers refuse headers of more than some kilobytes.

@@ -26,6 +26,8 @@ pub enum Kind {
     Failure,
     /// A Vault session.
     Session,
+    /// A provider session.
+    ProviderSession,
 }
 
 /// How the files of a place are guarded.
@@ -121,6 +123,7 @@ impl<'a> Seal<'a> {
             Kind::Token => 1,
             Kind::Failure => 2,
             Kind::Session => 3,
+            Kind::ProviderSession => 4,
         };
         [a, b, c, d, VERSION, tier, kind]
     }
@@ -153,7 +156,7 @@ mod tests {
         KeyBuilder::new("test", 1).part("name", of).finish()
     }
 
-    const KINDS: [Kind; 3] = [Kind::Token, Kind::Failure, Kind::Session];
+    const KINDS: [Kind; 4] = [Kind::Token, Kind::Failure, Kind::Session, Kind::ProviderSession];
 
     fn forms() -> Vec<(Tier, Option<SealingKey>)> {
         let key = |byte| Some(SealingKey::from_bytes([byte; 32]));

@@ -47,6 +47,7 @@ impl Shelf {
             Kind::Token => ".token",
             Kind::Failure => ".failure",
             Kind::Session => ".session",
+            Kind::ProviderSession => ".provider",
         }
     }
 

@@ -17,6 +17,7 @@ use crate::http::{ConnectCause, HttpError, TlsCause};
 use crate::identity::{self, IdentityError, Provider};
 use crate::keystore::StoreError;
 use crate::oidc::OidcError;
+use crate::oidc::id_token::Lie;
 use crate::source::SourceError;
 use crate::source::{vault_identity, vault_kubernetes, vault_kv};
 use crate::token::{Flaw, Timestamp};
@@ -225,6 +226,7 @@ fn of_openid_providers() {
         description: words,
         uri: None,
     };
+    let lie = |lie| OidcError::IdToken { provider: provider(), lie };
     let errors = vec![
         OidcError::NoMetadata { provider: provider(), tried: endpoint(), status: 404 },
         OidcError::Metadata { provider: provider(), endpoint: endpoint(), why: "it is not JSON".into() },
@@ -248,12 +250,34 @@ fn of_openid_providers() {
         refused(400, "unsupported_grant_type", None),
         refused(400, "invalid_scope", None),
         refused(500, "server_error", None),
+        OidcError::LoginRequired { provider: provider(), why: "the session has ended".into() },
+        OidcError::Busy { provider: provider() },
+        OidcError::NoIdToken { provider: provider() },
+        OidcError::NoAccessToken { provider: provider() },
+        lie(Lie::Malformed),
+        lie(Lie::Unsigned),
+        lie(Lie::SharedKey { found: "HS256".into() }),
+        lie(Lie::UnknownAlgorithm { found: "ES512".into() }),
+        lie(Lie::ForeignKey { found: Some(evil("a")) }),
+        lie(Lie::ForeignKey { found: None }),
+        lie(Lie::Signature),
+        lie(Lie::Lacks { claim: "exp" }),
+        lie(Lie::OtherIssuer { found: evil("https://evil.example") }),
+        lie(Lie::OtherAudience { found: "`a`, `b`".into() }),
+        lie(Lie::OtherParty { found: "a".into() }),
+        lie(Lie::Expired { at: at(0) }),
+        lie(Lie::FromTheFuture { at: at(0) }),
+        lie(Lie::NotYet { at: at(0) }),
+        lie(Lie::OtherNonce),
+        lie(Lie::OtherAccessToken),
+        lie(Lie::OtherSubject),
+        OidcError::ClientSecret { file: "/etc/secret".into(), why: "it is empty".into() },
         OidcError::Unavailable { endpoint: endpoint(), status: 503 },
         OidcError::Unusable { endpoint: endpoint(), why: "it is not JSON".into() },
         OidcError::Http(HttpError::Deadline { host: "sso.example:443".into(), sent: true }),
     ];
     all!(errors, OidcError: Http NoMetadata Metadata OtherIssuer Endpoint NotOffered Redirect Cleartext Refused
-        Unavailable Unusable);
+        LoginRequired Busy NoIdToken NoAccessToken IdToken ClientSecret Unavailable Unusable);
     assert_data_eq!(told(errors), file!["words/openid.txt"].raw());
 }
 

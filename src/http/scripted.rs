@@ -67,19 +67,27 @@ pub(crate) struct Scripted {
 
 impl Scripted {
     pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self::bind(|_| steps, None)
+    }
+
+    /// With steps that speak of the server's own address.
+    pub(crate) fn with<S: IntoIterator<Item = Step>>(steps: impl FnOnce(&Url) -> S) -> Self {
         Self::bind(steps, None)
     }
 
     pub(crate) fn tls(steps: impl IntoIterator<Item = Step>, config: rustls::ServerConfig) -> Self {
-        Self::bind(steps, Some(Arc::new(config)))
+        Self::bind(|_| steps, Some(Arc::new(config)))
     }
 
-    fn bind(steps: impl IntoIterator<Item = Step>, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+    fn bind<S: IntoIterator<Item = Step>>(
+        steps: impl FnOnce(&Url) -> S,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = Url::parse(&format!("{scheme}://{}", listener.local_addr().unwrap())).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (steps, record) = (steps.into_iter().collect::<Vec<_>>(), Arc::clone(&seen));
+        let (steps, record) = (steps(&url).into_iter().collect::<Vec<_>>(), Arc::clone(&seen));
         std::thread::spawn(move || {
             let mut steps = steps.into_iter();
             for stream in listener.incoming().map_while(Result::ok) {

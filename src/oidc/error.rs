@@ -1,6 +1,7 @@
 //! What a provider refused, or why it could not be asked or believed; each variant is one thing to do
 //! next.
 
+use super::id_token::Lie;
 use crate::error::{ExitCode, Explain};
 use crate::http::HttpError;
 
@@ -38,6 +39,24 @@ pub enum OidcError {
     /// An error of RFC 6749 section 5.2, or of an extension of it.
     #[error("`{endpoint}` refused the request: `{code}`")]
     Refused { endpoint: String, status: u16, code: String, description: Option<String>, uri: Option<String> },
+    /// A person must log in.
+    #[error("log-in to `{provider}` required")]
+    LoginRequired { provider: String, why: String },
+    /// Another process renews the session, and does not come to an end.
+    #[error("another process renews the session at `{provider}`, and is not done yet")]
+    Busy { provider: String },
+    /// A refresh brought none, and that of the log-in has ended.
+    #[error("`{provider}` gives no ID token when a session is renewed")]
+    NoIdToken { provider: String },
+    /// An answer with nothing but an ID token.
+    #[error("`{provider}` gave no access token")]
+    NoAccessToken { provider: String },
+    /// An ID token that is not believed.
+    #[error("the ID token of `{provider}` is not believed")]
+    IdToken { provider: String, lie: Lie },
+    /// The file with the client's secret cannot be used.
+    #[error("the client's secret in `{file}` cannot be used")]
+    ClientSecret { file: String, why: String },
     /// It cannot serve at the moment.
     #[error("`{endpoint}` cannot serve at the moment (status {status})")]
     Unavailable { endpoint: String, status: u16 },
@@ -61,13 +80,18 @@ impl Explain for OidcError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Http(error) => error.exit_code(),
-            Self::NotOffered { .. } => ExitCode::Usage,
+            Self::NotOffered { .. } | Self::ClientSecret { .. } => ExitCode::Usage,
+            Self::LoginRequired { .. } | Self::NoIdToken { .. } => ExitCode::LoginRequired,
             // Its own fault, or a passing one: the same request may be granted later.
-            Self::Refused { status: 429 | 500.., .. } | Self::Unavailable { .. } => ExitCode::Unreachable,
+            Self::Refused { status: 429 | 500.., .. } | Self::Unavailable { .. } | Self::Busy { .. } => {
+                ExitCode::Unreachable
+            }
             Self::Refused { .. } => ExitCode::Refused,
             Self::NoMetadata { .. }
             | Self::Metadata { .. }
             | Self::OtherIssuer { .. }
+            | Self::IdToken { .. }
+            | Self::NoAccessToken { .. }
             | Self::Unusable { .. } => ExitCode::Unusable,
             Self::Endpoint { .. } | Self::Redirect { .. } | Self::Cleartext { .. } => ExitCode::Withheld,
         }
@@ -77,7 +101,15 @@ impl Explain for OidcError {
         Some(match self {
             Self::Http(error) => return error.why(),
             Self::NoMetadata { tried, status, .. } => format!("`{tried}` answered with status {status}"),
-            Self::Metadata { why, .. } | Self::Unusable { why, .. } => why.clone(),
+            Self::Metadata { why, .. }
+            | Self::Unusable { why, .. }
+            | Self::LoginRequired { why, .. }
+            | Self::ClientSecret { why, .. } => why.clone(),
+            Self::IdToken { lie, .. } => lie.to_string(),
+            Self::NoIdToken { .. } => {
+                "that of the last log-in has ended, and only a log-in brings another".into()
+            }
+            Self::NoAccessToken { .. } => "the settings want its access token, by `token: access`".into(),
             Self::OtherIssuer { .. } => {
                 "an issuer must be the same, letter for letter, also in its last slash".into()
             }
@@ -90,7 +122,7 @@ impl Explain for OidcError {
                     description.clone().unwrap_or_else(|| format!("status {status}, without a reason"));
                 uri.as_ref().map_or(words.clone(), |uri| format!("{words} (see {uri})"))
             }
-            Self::Unavailable { .. } => return None,
+            Self::Unavailable { .. } | Self::Busy { .. } => return None,
         })
     }
 
@@ -105,12 +137,27 @@ impl Explain for OidcError {
             }
             Self::Endpoint { .. } => "ask whoever runs this provider to publish an address with TLS".into(),
             Self::NotOffered { .. } => return None,
+            Self::LoginRequired { .. } => "{program} login{profile}{vault}{config}".into(),
+            Self::NoIdToken { .. } => {
+                "{program} login{profile}{vault}{config}, or set `token: access` if the API server takes that".into()
+            }
+            Self::NoAccessToken { .. } => "set `token: id` for this provider, or leave it out".into(),
+            Self::IdToken { lie: Lie::Expired { .. } | Lie::FromTheFuture { .. } | Lie::NotYet { .. }, .. } => {
+                "compare the clock of this machine with the provider's: `date -u`".into()
+            }
+            Self::IdToken { lie: Lie::OtherAudience { .. } | Lie::OtherParty { .. }, .. } => {
+                "check `clientId` in the settings".into()
+            }
+            Self::IdToken { .. } => {
+                "do not use it: ask whoever runs this provider, and check that `issuer` is the one that you mean".into()
+            }
+            Self::ClientSecret { .. } => "check `clientSecretFile` in the settings".into(),
             Self::Redirect { .. } => {
                 "if that is where it lives now, name that address in the settings".into()
             }
             Self::Cleartext { .. } => "use an address that begins with `https://`".into(),
             Self::Refused { code, .. } => return refused_hint(code).map(str::to_owned),
-            Self::Unavailable { .. } => "try again in a minute".into(),
+            Self::Unavailable { .. } | Self::Busy { .. } => "try again in a minute".into(),
             Self::Unusable { .. } => "check that the address is that of a token endpoint".into(),
         })
     }

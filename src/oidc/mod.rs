@@ -5,8 +5,15 @@
 //! no redirect. It never reads the environment or the settings file, prints, or keeps a token itself.
 
 pub mod callback;
+mod client;
+pub mod client_secret;
 mod error;
+pub mod id_token;
+pub mod jwks;
 pub mod metadata;
+mod session;
 pub mod token_endpoint;
 
+pub use client::{Client, Freshness, Parts};
 pub use error::OidcError;
+pub use session::{ProviderSession, ProviderSessionStore, Turn};

@@ -16,15 +16,13 @@ pub(crate) mod script;
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
-
 use ask::Ask;
 pub use cluster::{Asking, Comparison, DocumentCluster};
 pub use error::SourceError;
 
 use crate::config::{self, Name, SourceSettings};
 use crate::error::Error;
-use crate::token::{Flaw, Lease, Minted, Timestamp, Token};
+use crate::token::{Flaw, Lease, Minted, Timestamp, Token, after};
 use crate::vault::{Revocation, Vault};
 
 /// A source of tokens.
@@ -139,15 +137,6 @@ fn fetched(
         flaw,
     })?;
     Ok(Fetched { token, warnings, request_id, document })
-}
-
-/// `start` and so many seconds; the end of time where there is none.
-fn after(start: Timestamp, seconds: u64) -> Timestamp {
-    i64::try_from(seconds)
-        .ok()
-        .and_then(TimeDelta::try_seconds)
-        .and_then(|lifetime| start.checked_add_signed(lifetime))
-        .unwrap_or(Timestamp::MAX_UTC)
 }
 
 /// The server's messages as one line.

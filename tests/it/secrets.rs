@@ -224,6 +224,7 @@ fn a_closed_pipe_is_an_exit_code_and_no_panic() {
 /// Each place that opens a secret, how often, and what for. Whoever adds one says why here.
 const OPENED: &[(&str, usize, &str)] = &[
     ("cache/entry.rs", 1, "writes an entry, whose bytes are sealed"),
+    ("cache/provider_sessions.rs", 1, "writes a session, whose bytes are sealed"),
     ("cache/sessions.rs", 1, "writes a session, whose bytes are sealed"),
     ("cli/output.rs", 2, "`token` prints it, or puts it where the person says: that is what was asked for"),
     (
@@ -236,6 +237,8 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("http/connector.rs", 1, "the address of a proxy may hold a password"),
     ("identity/fingerprint.rs", 2, "digests of a workload's token or of its claims"),
     ("identity/mod.rs", 1, "looks at the claims of a workload's token before it is sent"),
+    ("oidc/id_token.rs", 3, "looks at a token's signature and claims before anybody believes it"),
+    ("oidc/session.rs", 2, "whether two sessions are renewed with one token"),
     (
         "oidc/token_endpoint.rs",
         7,
