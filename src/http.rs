@@ -3,6 +3,7 @@
 
 mod connector;
 mod error;
+mod names;
 mod retry;
 #[cfg(test)]
 pub(crate) mod scripted;

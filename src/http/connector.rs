@@ -2,17 +2,17 @@
 //! in its certificate), picks the proxy, and puts the library's errors into ours.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::NoProxy;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HOST, HeaderValue};
 use secrecy::ExposeSecret;
 use url::{Host, Url};
 
+use super::names::Names;
 use super::{HttpError, Request, error, tls};
 use crate::config::{TlsSettings, Transport};
 
@@ -217,10 +217,10 @@ impl Connector {
         builder = match pool {
             // No authority is needed, and none is read; an upgrade to https has a pool of its own.
             Pool::Clear => builder.tls_certs_only([]),
-            Pool::Tls => tls::configure(builder, &self.tls, &self.transport)?,
-            Pool::Alias(host) => tls::configure(builder, &self.tls, &self.transport)?
-                .dns_resolver(std::sync::Arc::new(Alias { host: host.clone() })),
+            Pool::Tls | Pool::Alias(_) => tls::configure(builder, &self.tls, &self.transport)?,
         };
+        let names = if let Pool::Alias(host) = pool { Names::of(host) } else { Names::own() };
+        builder = builder.dns_resolver(Arc::new(names));
         builder.build().map_err(|error| HttpError::Settings {
             what: "the TLS settings".into(),
             why: error::innermost(&error),
@@ -241,19 +241,4 @@ fn authority(url: &Url) -> String {
 
 fn header_flaw() -> HttpError {
     HttpError::Header { name: "host".into() }
-}
-
-/// Answers every question with the addresses of one host.
-struct Alias {
-    host: String,
-}
-
-impl Resolve for Alias {
-    fn resolve(&self, _: Name) -> Resolving {
-        let host = self.host.clone();
-        Box::pin(async move {
-            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError};
 
+use super::names::NameError;
 use crate::error::{ExitCode, Explain, printable};
 
 /// Why there is no answer, or none that is whole. `host` is `host:port` or a socket's path.
@@ -223,8 +224,11 @@ pub(super) fn from_library(host: String, proxy: Option<String>, error: &reqwest:
     if error.is_connect() {
         let cause = if error.is_timeout() {
             ConnectCause::TimedOut
-        } else if error.is_dns() {
-            ConnectCause::NameUnknown
+        } else if let Some(failure) = find::<NameError>(error) {
+            match failure {
+                NameError::Unknown => ConnectCause::NameUnknown,
+                failure => ConnectCause::Other(failure.to_string()),
+            }
         } else {
             judge_connect(error)
         };
