@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Variables that name a place, a settings file, a proxy or a TLS switch. They count only where
 /// the parent has them with the same value.
-const PLACES: [&str; 14] = [
+const PLACES: [&str; 15] = [
     "HOME",
     "USERPROFILE",
     "APPDATA",
@@ -24,6 +24,7 @@ const PLACES: [&str; 14] = [
     "SSL_CERT_DIR",
     "KUBECONFIG",
     "SHELL",
+    "SYSTEM_OIDCREQUESTURI",
 ];
 
 /// Prefixes and endings of further such variables; compared without regard to case, as proxies'

@@ -44,6 +44,7 @@ pub mod oidc;
 pub mod person;
 pub mod probe;
 pub mod process;
+mod program;
 pub mod prompt;
 pub mod renew;
 pub mod scope;

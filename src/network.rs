@@ -25,7 +25,7 @@ pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result
             outcome = work => outcome,
         };
         if outcome.as_ref().is_err_and(|error| error.exit_code() == ExitCode::Interrupted) {
-            // A signal ends a prompt before it is seen here.
+            // A signal ends a prompt, or the wait for a program, before it is seen here.
             tokio::select! {
                 biased;
                 code = interrupted => return Err(Error::Interrupted(code)),
@@ -41,7 +41,7 @@ pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result
 
 /// Whether there are descriptors for the runtime's own sockets: it panics where there are none.
 #[cfg(unix)]
-fn has_room() -> std::io::Result<()> {
+pub(crate) fn has_room() -> std::io::Result<()> {
     use std::os::unix::net::UnixStream;
     // Both at once: it holds on to as many.
     let _sockets = (UnixStream::pair()?, UnixStream::pair()?);
@@ -49,7 +49,7 @@ fn has_room() -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn has_room() -> std::io::Result<()> {
+pub(crate) fn has_room() -> std::io::Result<()> {
     Ok(())
 }
 
@@ -72,8 +72,9 @@ pub(crate) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
     }
 }
 
+/// Waits for a signal that ends us.
 #[cfg(unix)]
-async fn interrupted() -> ExitCode {
+pub(crate) async fn interrupted() -> ExitCode {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -86,8 +87,9 @@ async fn interrupted() -> ExitCode {
     }
 }
 
+/// Waits for a signal that ends us.
 #[cfg(not(unix))]
-async fn interrupted() -> ExitCode {
+pub(crate) async fn interrupted() -> ExitCode {
     match tokio::signal::ctrl_c().await {
         Ok(()) => ExitCode::Interrupted,
         Err(_) => std::future::pending().await,

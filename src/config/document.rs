@@ -153,6 +153,11 @@ mappings! {
     KubernetesIdentity { audience: Option<Audience>, path: Option<FilePath>, }
     VaultIdentityOrigin { vault: Reference, role: Role, }
     OidcIdentity { provider: Reference, }
+    AskedIdentity { audience: Option<Audience>, }
+    PipelinesIdentity { service_connection: Option<Text>, }
+    TerraformIdentity { tag: Option<VariableName>, }
+    SpiffeIdentity { path: FilePath, audience: Option<Audience>, }
+    CommandIdentity { command: Vec<Text>, }
     ProfileEntry {
         cluster: Option<Pins>,
         source: Source,
@@ -256,6 +261,13 @@ pub(super) enum IdentityEntry {
     Kubernetes(Option<KubernetesIdentity>),
     VaultIdentity(VaultIdentityOrigin),
     Oidc(OidcIdentity),
+    Circleci(Option<AskedIdentity>),
+    Buildkite(Option<AskedIdentity>),
+    AzurePipelines(Option<PipelinesIdentity>),
+    Bitbucket(#[expect(dead_code, reason = "read so that it must be empty")] Option<Nothing>),
+    TerraformCloud(Option<TerraformIdentity>),
+    Spiffe(SpiffeIdentity),
+    Command(Spanned<CommandIdentity>),
 }
 
 #[derive(Deserialize)]

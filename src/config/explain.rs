@@ -2,6 +2,7 @@
 //! reads. The first is the error's own.
 
 use super::problem::{Alternatives, By, EntryKind, SettingsError};
+use crate::env::Env;
 use crate::error::{ExitCode, Explain, shell_word};
 
 /// Where a person's settings usually lie.
@@ -50,6 +51,7 @@ impl Explain for SettingsError {
                 Some(there_are(&kind.to_string(), &instead.known))
             }
             Self::Circle { .. } => Some("its identity is an identity token of that vault".to_owned()),
+            Self::ForAdministrators { .. } => Some("it names a program to run".to_owned()),
             Self::Extension { allowed, .. } => allowed.map(|allowed| format!("it may hold {allowed}")),
             Self::ProfileNeeded { known } => Some(there_are("profile", known)),
             Self::NoProfile => Some(
@@ -126,6 +128,10 @@ impl Explain for SettingsError {
             }
             Self::Circle { vault } => {
                 Some(format!("give vault `{vault}` another `auth` or another identity"))
+            }
+            Self::ForAdministrators { .. } => {
+                let file = Env::default().administrator_settings_file();
+                Some(format!("write it into `{}`", file.display()))
             }
             Self::NotAFile { .. }
             | Self::TooLarge { .. }

@@ -50,8 +50,13 @@ impl Settings {
     /// Reads both files. One that is missing says nothing, unless somebody named it.
     pub fn load(files: &SettingsFiles) -> Result<Self, SettingsError> {
         let home = files.home.as_deref();
-        let administrator = Origin { file: &files.administrator, home, named_by: NamedBy::Settings };
-        let mut whole = read(&administrator, Owner::Administrator)?.unwrap_or_default();
+        let mut whole = read(&Origin {
+            file: &files.administrator,
+            home,
+            named_by: NamedBy::Settings,
+            owner: Owner::Administrator,
+        })?
+        .unwrap_or_default();
         let usual = files.usual_store(whole.store);
         if let Some(file) = &files.person {
             // Paths in it stay good for a renewal that runs elsewhere.
@@ -61,7 +66,8 @@ impl Settings {
                 NamedBy::Environment => (NamedBy::Settings, Some(By::Variable("VAULTTOKEN_CONFIG"))),
                 NamedBy::Settings => (NamedBy::Settings, None),
             };
-            match (read(&Origin { file: &file, home, named_by }, Owner::Anybody)?, explicit) {
+            let origin = Origin { file: &file, home, named_by, owner: Owner::Anybody };
+            match (read(&origin)?, explicit) {
                 (Some(person), None | Some(By::Variable(_))) => whole.put_over(person),
                 (Some(person), Some(_)) => {
                     // Security: the flag may be a kubeconfig's, and must not lower the protection.
@@ -82,15 +88,15 @@ impl SettingsFiles {
     /// named in its place.
     fn usual_store(&self, administrators: Option<Store>) -> Store {
         let of_usual = self.usual.as_deref().and_then(|file| {
-            let origin = Origin { file, home: self.home.as_deref(), named_by: NamedBy::Settings };
-            read(&origin, Owner::Anybody).ok().flatten()?.store
+            let (home, named_by) = (self.home.as_deref(), NamedBy::Settings);
+            read(&Origin { file, home, named_by, owner: Owner::Anybody }).ok().flatten()?.store
         });
         of_usual.or(administrators).unwrap_or_default()
     }
 }
 
-fn read(origin: &Origin<'_>, owner: Owner) -> Result<Option<Reading>, SettingsError> {
-    let Some(text) = read_text(origin.file, SETTINGS_LIMIT, owner)? else { return Ok(None) };
+fn read(origin: &Origin<'_>) -> Result<Option<Reading>, SettingsError> {
+    let Some(text) = read_text(origin.file, SETTINGS_LIMIT, origin.owner)? else { return Ok(None) };
     parse(&text, origin).map(Some)
 }
 
@@ -191,10 +197,11 @@ impl Settings {
         person_named_by: NamedBy,
     ) -> Result<Self, SettingsError> {
         let home = Some(Path::new("/home/me"));
-        let origin = |file, named_by| Origin { file: Path::new(file), home, named_by };
-        let administrators = origin("/etc/vaulttoken/config.yaml", NamedBy::Settings);
+        let origin = |file, named_by, owner| Origin { file: Path::new(file), home, named_by, owner };
+        let administrators = origin("/etc/vaulttoken/config.yaml", NamedBy::Settings, Owner::Administrator);
         let mut whole = parse(administrator, &administrators)?;
-        whole.put_over(parse(person, &origin("/home/me/config.yaml", person_named_by))?);
+        let persons = origin("/home/me/config.yaml", person_named_by, Owner::Anybody);
+        whole.put_over(parse(person, &persons)?);
         whole.finish()
     }
 }

@@ -220,6 +220,14 @@ pub enum SettingsError {
         /// The vault.
         vault: String,
     },
+    /// Only the administrator's settings may say this.
+    #[error("{place}: `{field}` counts only in the administrator's settings")]
+    ForAdministrators {
+        /// Where it stands.
+        place: Place,
+        /// The kind of entry.
+        field: &'static str,
+    },
     /// The value of a flag, a variable or a field of the extension breaks the rules of its kind.
     #[error("{by}: {problem}")]
     Word {
@@ -358,6 +366,7 @@ impl SettingsError {
             | Self::TwoKinds { place }
             | Self::BadValue { place, .. }
             | Self::Combination { place, .. }
+            | Self::ForAdministrators { place, .. }
             | Self::NoSuchEntry { place, .. } => Some(&place.file),
             Self::NoProfile
             | Self::Circle { .. }

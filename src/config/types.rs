@@ -350,6 +350,42 @@ pub enum Identity {
         /// Which provider.
         provider: Name,
     },
+    /// A job of CircleCI: its variable, or its command line where an audience is named.
+    Circleci {
+        /// The audience to ask for.
+        audience: Option<String>,
+    },
+    /// A job of Buildkite, whose agent is asked.
+    Buildkite {
+        /// The audience to ask for; the endpoint's own where it is left out.
+        audience: Option<String>,
+    },
+    /// A job of Azure Pipelines, whose token service is asked.
+    AzurePipelines {
+        /// The id of the service connection that the token is for; else the pipeline's own.
+        service_connection: Option<String>,
+    },
+    /// A step of Bitbucket Pipelines.
+    Bitbucket,
+    /// A run of HCP Terraform.
+    TerraformCloud {
+        /// The end of its variable's name, where a run has several tokens.
+        tag: Option<String>,
+    },
+    /// A JWT-SVID in a file.
+    Spiffe {
+        /// The file.
+        path: PathBuf,
+        /// The audience it must have.
+        audience: Option<String>,
+    },
+    /// What a program prints that the administrator's settings name.
+    Command {
+        /// The program, by its absolute path.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
 }
 
 impl Identity {

@@ -8,6 +8,7 @@ use super::document::{
     Auth, Document, IdentityEntry, Pin, ProfileEntry, ProviderEntry, Reference, Source, Vault, place,
 };
 use super::problem::{EntryKind, Place, SettingsError};
+use super::read::Owner;
 use super::sources::{
     OidcSource, SourceSettings, TokenExchange, TokenRequestSource, VaultIdentity, VaultKubernetes, VaultKv,
 };
@@ -36,6 +37,8 @@ pub(super) struct Origin<'a> {
     pub(super) file: &'a Path,
     pub(super) home: Option<&'a Path>,
     pub(super) named_by: NamedBy,
+    /// Whose word the file is.
+    pub(super) owner: Owner,
 }
 
 /// One entry's mention of another.
@@ -73,7 +76,7 @@ pub(super) fn validate(document: Document, origin: &Origin<'_>) -> Result<Readin
         reading.entries.providers.insert(name, validation.provider(entry));
     }
     for (name, entry) in document.identities {
-        let identity = validation.identity(entry);
+        let identity = validation.identity(entry)?;
         reading.entries.identities.insert(name.clone(), identity);
         reading.mentions.insert((EntryKind::Identity, name), std::mem::take(&mut validation.mentions));
     }
@@ -242,8 +245,11 @@ impl Validation<'_> {
         }
     }
 
-    fn identity(&mut self, entry: IdentityEntry) -> Identity {
-        match entry {
+    fn identity(&mut self, entry: IdentityEntry) -> Result<Identity, SettingsError> {
+        let audience = |fields: Option<document::AskedIdentity>| {
+            fields.and_then(|fields| fields.audience).map(|audience| audience.0)
+        };
+        Ok(match entry {
             IdentityEntry::File(fields) => Identity::File { path: self.path(fields.path) },
             IdentityEntry::Env(fields) => Identity::Env { variable: fields.variable.0 },
             IdentityEntry::GithubActions(fields) => Identity::GithubActions {
@@ -268,7 +274,39 @@ impl Validation<'_> {
             IdentityEntry::Oidc(fields) => {
                 Identity::Oidc { provider: self.mention(EntryKind::Provider, fields.provider) }
             }
+            IdentityEntry::Circleci(fields) => Identity::Circleci { audience: audience(fields) },
+            IdentityEntry::Buildkite(fields) => Identity::Buildkite { audience: audience(fields) },
+            IdentityEntry::AzurePipelines(fields) => Identity::AzurePipelines {
+                service_connection: fields
+                    .and_then(|fields| fields.service_connection)
+                    .map(|connection| connection.0),
+            },
+            IdentityEntry::Bitbucket(_) => Identity::Bitbucket,
+            IdentityEntry::TerraformCloud(fields) => {
+                Identity::TerraformCloud { tag: fields.and_then(|fields| fields.tag).map(|tag| tag.0) }
+            }
+            IdentityEntry::Spiffe(fields) => Identity::Spiffe {
+                path: self.path(fields.path),
+                audience: fields.audience.map(|audience| audience.0),
+            },
+            IdentityEntry::Command(fields) => self.command(fields)?,
+        })
+    }
+
+    fn command(
+        &self,
+        fields: serde_saphyr::Spanned<document::CommandIdentity>,
+    ) -> Result<Identity, SettingsError> {
+        let place = self.at(fields.referenced);
+        // Security: whoever writes a person's file, or names another one by a flag, names no program.
+        if self.origin.owner != Owner::Administrator {
+            return Err(SettingsError::ForAdministrators { place, field: "command" });
         }
+        let mut words = fields.value.command.into_iter().map(|word| word.0);
+        let program = words.next().map(PathBuf::from).filter(|program| program.is_absolute());
+        let problem = "`command` begins with the absolute path of a program";
+        let program = program.ok_or(SettingsError::Combination { place, problem })?;
+        Ok(Identity::Command { program, arguments: words.collect() })
     }
 
     fn profile(&mut self, name: &Name, entry: ProfileEntry) -> Result<Profile, SettingsError> {

@@ -177,6 +177,14 @@ fn of_identities() {
         host: "tokens.example".into(),
         status,
         words,
+        provider: Provider::Github,
+    };
+    let program = |exit_code, provider| IdentityError::ProgramFailed {
+        who: who(),
+        program: "svid".into(),
+        cause: "exit status: 1 no identity issued".into(),
+        exit_code,
+        provider,
     };
     let variable = || identity::Place::Variable("ID_TOKEN".into());
     let answer = || identity::Place::Answer("tokens.example".into());
@@ -187,7 +195,21 @@ fn of_identities() {
         missing(Provider::Person),
         missing(Provider::Github),
         missing(Provider::Gitlab),
-        IdentityError::NoAddress { who: who(), variable: "ACTIONS_ID_TOKEN_REQUEST_URL" },
+        missing(Provider::Circleci),
+        missing(Provider::Buildkite),
+        missing(Provider::AzurePipelines),
+        missing(Provider::Bitbucket),
+        IdentityError::VariableMissing {
+            who: who(),
+            variable: "TFC_WORKLOAD_IDENTITY_TOKEN_VAULT".into(),
+            provider: Provider::TerraformCloud,
+        },
+        unreadable(Provider::Spiffe),
+        IdentityError::NoAddress {
+            who: who(),
+            variable: "ACTIONS_ID_TOKEN_REQUEST_URL",
+            provider: Provider::Github,
+        },
         malformed(file()),
         malformed(variable()),
         malformed(answer()),
@@ -196,7 +218,29 @@ fn of_identities() {
         dead(answer()),
         IdentityError::NotYet { who: who(), place: file(), starts_at: at(0) },
         IdentityError::WrongAudience { who: who(), place: file(), audience: "vault".into() },
-        IdentityError::Cleartext { who: who(), host: "evil.example".into() },
+        IdentityError::WrongAudience {
+            who: who(),
+            place: identity::Place::Output("buildkite-agent".into()),
+            audience: "vault".into(),
+        },
+        IdentityError::Cleartext {
+            who: who(),
+            host: "evil.example".into(),
+            variable: "SYSTEM_OIDCREQUESTURI",
+            provider: Provider::AzurePipelines,
+        },
+        IdentityError::ProgramMissing {
+            who: who(),
+            program: "buildkite-agent",
+            provider: Provider::Buildkite,
+        },
+        IdentityError::ProgramWithheld {
+            who: who(),
+            program: "/opt/svid".into(),
+            why: "others can write to it".into(),
+        },
+        program(ExitCode::Unusable, Provider::Administrator),
+        program(ExitCode::Unreachable, Provider::Circleci),
         refused(403, Some(evil("no"))),
         refused(500, None),
         refused(404, None),
@@ -211,7 +255,7 @@ fn of_identities() {
         IdentityError::Issuer { who: who(), failure: failure() },
     ];
     all!(errors, IdentityError: NotInThisVersion Unreadable VariableMissing NoAddress Malformed Dead NotYet
-        WrongAudience Cleartext Refused Http Issuer);
+        WrongAudience Cleartext Refused ProgramMissing ProgramWithheld ProgramFailed Http Issuer);
     assert_data_eq!(told(errors), file!["words/identity.txt"].raw());
 }
 
@@ -442,6 +486,7 @@ fn of_settings() {
             instead: instead(None, &[]),
         },
         SettingsError::Circle { vault: "corp".into() },
+        SettingsError::ForAdministrators { place: place(), field: "command" },
         SettingsError::Word { by: By::Flag("--source"), problem: value() },
         SettingsError::Word { by: By::Extension("role"), problem: value() },
         SettingsError::Variable { variable: "VAULT_SKIP_VERIFY".into(), problem: "true or false".into() },
@@ -469,8 +514,8 @@ fn of_settings() {
         SettingsError::BrokenContext { context: evil("x"), cause: "it names no cluster".into() },
     ];
     all!(errors, SettingsError: Missing Unreadable NotAFile TooLarge NotText Unguarded Syntax WrongType Unknown
-        MissingField GivenTwice TwoKinds BadValue Combination NoSuchEntry Circle Word Variable Extension NotKnown
-        ProfileNeeded NoProfile SourceMisplaced Misplaced Needed VaultNeeded TwoVaults LogIn NoSuchContext
+        MissingField GivenTwice TwoKinds BadValue Combination NoSuchEntry Circle ForAdministrators Word Variable
+        Extension NotKnown ProfileNeeded NoProfile SourceMisplaced Misplaced Needed VaultNeeded TwoVaults LogIn NoSuchContext
         NoCurrentContext BrokenContext);
     assert_data_eq!(told(errors), file!["words/settings.txt"].raw());
 }

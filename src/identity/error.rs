@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::{ExitCode, Explain, Failure};
+use crate::error::{ExitCode, Explain, Failure, shell_word};
 use crate::http::HttpError;
 use crate::token::Timestamp;
 
@@ -47,6 +47,8 @@ pub enum IdentityError {
         who: String,
         /// The variable.
         variable: &'static str,
+        /// Who sets it.
+        provider: Provider,
     },
     /// What is there is no JWT.
     #[error("{who}: {place} holds no token that can be used")]
@@ -95,6 +97,10 @@ pub enum IdentityError {
         who: String,
         /// The service's host.
         host: String,
+        /// The variable that names it.
+        variable: &'static str,
+        /// Who sets it.
+        provider: Provider,
     },
     /// The token service said no.
     #[error("{who}: `{host}` issued no token but answered with status {status}")]
@@ -107,6 +113,42 @@ pub enum IdentityError {
         status: u16,
         /// Its own words.
         words: Option<String>,
+        /// Whose it is.
+        provider: Provider,
+    },
+    /// The platform's agent is not on `PATH`.
+    #[error("{who}: there is no program `{program}` on `PATH`")]
+    ProgramMissing {
+        /// The identity.
+        who: String,
+        /// Its name.
+        program: &'static str,
+        /// Who puts it there.
+        provider: Provider,
+    },
+    /// The administrator's program is one that others can change.
+    #[error("{who}: refused to run `{}`", program.display())]
+    ProgramWithheld {
+        /// The identity.
+        who: String,
+        /// The program.
+        program: PathBuf,
+        /// Why it is not trusted.
+        why: String,
+    },
+    /// The program that should print the token did not.
+    #[error("{who}: `{program}` gave no token")]
+    ProgramFailed {
+        /// The identity.
+        who: String,
+        /// Its name.
+        program: String,
+        /// What went wrong, with its own words.
+        cause: String,
+        /// What that means for the caller.
+        exit_code: ExitCode,
+        /// Whose it is.
+        provider: Provider,
     },
     /// The token service is not reachable.
     #[error("{who}: {cause}")]
@@ -135,6 +177,8 @@ pub enum Place {
     Variable(String),
     /// The answer of a service, by its host.
     Answer(String),
+    /// What a program printed, by its name.
+    Output(String),
 }
 
 impl std::fmt::Display for Place {
@@ -143,6 +187,7 @@ impl std::fmt::Display for Place {
             Self::File(path) => write!(formatter, "file `{}`", path.display()),
             Self::Variable(name) => write!(formatter, "variable `{name}`"),
             Self::Answer(host) => write!(formatter, "the answer of `{host}`"),
+            Self::Output(program) => write!(formatter, "the output of `{program}`"),
         }
     }
 }
@@ -158,6 +203,20 @@ pub enum Provider {
     Github,
     /// GitLab.
     Gitlab,
+    /// CircleCI.
+    Circleci,
+    /// Buildkite.
+    Buildkite,
+    /// Azure Pipelines.
+    AzurePipelines,
+    /// Bitbucket Pipelines.
+    Bitbucket,
+    /// HCP Terraform.
+    TerraformCloud,
+    /// SPIRE's agent, or a helper that asks it.
+    Spiffe,
+    /// The administrator.
+    Administrator,
 }
 
 impl Provider {
@@ -180,6 +239,49 @@ impl Provider {
             (Self::Gitlab, place) => {
                 format!("give the job the {place} under `id_tokens:` in `.gitlab-ci.yml`, with its `aud`")
             }
+            (Self::Circleci, _) => {
+                "run this in a job of CircleCI with a context: `context: NAME` under the job in \
+                 `.circleci/config.yml`"
+                    .to_owned()
+            }
+            (Self::Buildkite, _) => {
+                "run this in a job of Buildkite; in a container let the docker plugin bring its agent along: \
+                 `mount-buildkite-agent: true`"
+                    .to_owned()
+            }
+            (Self::AzurePipelines, _) => {
+                "give the step the job's token in `azure-pipelines.yml`: \
+                 `env: {SYSTEM_ACCESSTOKEN: $(System.AccessToken)}`"
+                    .to_owned()
+            }
+            (Self::Bitbucket, _) => "give the step `oidc: true` in `bitbucket-pipelines.yml`".to_owned(),
+            (Self::TerraformCloud, Place::Variable(name)) => format!(
+                "set the environment variable `{}` of the workspace to the audience",
+                name.replace("IDENTITY_TOKEN", "IDENTITY_AUDIENCE")
+            ),
+            (Self::TerraformCloud, _) => "run this in HCP Terraform".to_owned(),
+            (Self::Spiffe, _) => {
+                "let spiffe-helper write it: `jwt_svids = [{jwt_audience=\"AUDIENCE\", \
+                 jwt_svid_file_name=\"FILE\"}]`"
+                    .to_owned()
+            }
+            (Self::Administrator, _) => {
+                "run the `command` of the administrator's settings by hand: it must print one JWT".to_owned()
+            }
+        }
+    }
+
+    /// The platform by its name, for those that set variables with addresses.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Github => "GitHub Actions",
+            Self::AzurePipelines => "Azure Pipelines",
+            Self::Gitlab => "GitLab",
+            Self::Circleci => "CircleCI",
+            Self::Buildkite => "Buildkite",
+            Self::Bitbucket => "Bitbucket Pipelines",
+            Self::TerraformCloud => "HCP Terraform",
+            Self::Person | Self::Kubelet | Self::Spiffe | Self::Administrator => "your platform",
         }
     }
 }
@@ -194,8 +296,10 @@ impl Explain for IdentityError {
             | Self::Malformed { .. }
             | Self::Dead { .. }
             | Self::NotYet { .. }
-            | Self::WrongAudience { .. } => ExitCode::Unusable,
-            Self::Cleartext { .. } => ExitCode::Withheld,
+            | Self::WrongAudience { .. }
+            | Self::ProgramMissing { .. } => ExitCode::Unusable,
+            Self::Cleartext { .. } | Self::ProgramWithheld { .. } => ExitCode::Withheld,
+            Self::ProgramFailed { exit_code, .. } => *exit_code,
             Self::Refused { status: 429 | 500.., .. } => ExitCode::Unreachable,
             Self::Refused { .. } => ExitCode::Refused,
             Self::Http { cause, .. } => cause.exit_code(),
@@ -205,17 +309,19 @@ impl Explain for IdentityError {
 
     fn why(&self) -> Option<String> {
         match self {
-            Self::NotInThisVersion { .. } | Self::VariableMissing { .. } | Self::NoAddress { .. } => None,
-            Self::Unreadable { cause, .. } => Some(cause.clone()),
+            Self::NotInThisVersion { .. }
+            | Self::VariableMissing { .. }
+            | Self::NoAddress { .. }
+            | Self::ProgramMissing { .. } => None,
+            Self::Unreadable { cause, .. } | Self::ProgramFailed { cause, .. } => Some(cause.clone()),
+            Self::ProgramWithheld { why, .. } => Some(why.clone()),
             Self::Malformed { why, .. } => Some((*why).to_owned()),
             Self::Dead { ended_at, .. } => Some(format!("it ended at {}", written(*ended_at))),
             Self::NotYet { starts_at, .. } => {
                 Some(format!("it starts at {}; or the clock of this machine is behind", written(*starts_at)))
             }
             Self::WrongAudience { .. } => Some("its `aud` does not name it".to_owned()),
-            Self::Cleartext { .. } => {
-                Some("`ACTIONS_ID_TOKEN_REQUEST_URL` is not an https address".to_owned())
-            }
+            Self::Cleartext { variable, .. } => Some(format!("`{variable}` is not an https address")),
             Self::Refused { words, .. } => words.clone(),
             Self::Http { cause, .. } => cause.why(),
             Self::Issuer { failure, .. } => failure.why.clone(),
@@ -224,15 +330,14 @@ impl Explain for IdentityError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotInThisVersion { .. } => Some(
-                "use `file`, `env`, `githubActions`, `gitlab`, `kubernetes` or `vaultIdentity` in `identities`"
-                    .to_owned(),
-            ),
+            Self::NotInThisVersion { .. } => Some("use another kind in `identities`".to_owned()),
             Self::Unreadable { path, provider, .. } => Some(provider.hint(&Place::File(path.clone()))),
             Self::VariableMissing { variable, provider, .. } => {
                 Some(provider.hint(&Place::Variable(variable.clone())))
             }
-            Self::NoAddress { .. } => Some("run this in a job of GitHub Actions, which sets it".to_owned()),
+            Self::NoAddress { provider, .. } => {
+                Some(format!("run this in a job of {}, which sets it", provider.name()))
+            }
             Self::Malformed { place: Place::Answer(host), .. } => {
                 Some(format!("see whether `{host}` is the token service of this job"))
             }
@@ -240,19 +345,44 @@ impl Explain for IdentityError {
                 Some(format!("see what writes the {place}: it must be one JWT and nothing else"))
             }
             Self::Dead { place, .. } => Some(match place {
-                Place::File(_) => "see what renews that file: the kubelet or the agent that writes it".to_owned(),
-                Place::Variable(_) => "start the job again: a variable keeps the token of its start".to_owned(),
-                Place::Answer(_) => "compare the clock of this machine with the service's: `date -u`".to_owned(),
+                Place::File(_) => {
+                    "see what renews that file: the kubelet or the agent that writes it".to_owned()
+                }
+                Place::Variable(_) => {
+                    "start the job again: a variable keeps the token of its start".to_owned()
+                }
+                Place::Answer(_) | Place::Output(_) => {
+                    "compare the clock of this machine with the service's: `date -u`".to_owned()
+                }
             }),
-            Self::NotYet { .. } => Some("compare the clock of this machine with the issuer's: `date -u`".to_owned()),
+            Self::NotYet { .. } => {
+                Some("compare the clock of this machine with the issuer's: `date -u`".to_owned())
+            }
+            Self::WrongAudience { place: Place::Output(_), .. } => {
+                Some("correct `audience` in `identities`".to_owned())
+            }
             Self::WrongAudience { audience, .. } => Some(format!(
                 "project a token with `audience: {audience}`, or correct `audience` in `identities`"
             )),
-            Self::Cleartext { .. } => Some("run this in a job of GitHub Actions, which sets an https address".to_owned()),
-            Self::Refused { status: 401 | 403, host, .. } => {
-                Some(Provider::Github.hint(&Place::Answer(host.clone())))
+            Self::Cleartext { provider, .. } => {
+                Some(format!("run this in a job of {}, which sets an https address", provider.name()))
             }
-            Self::Refused { status: 429 | 500.., .. } => Some("try again later".to_owned()),
+            Self::ProgramFailed { exit_code: ExitCode::Unreachable, .. }
+            | Self::Refused { status: 429 | 500.., .. } => Some("try again later".to_owned()),
+            Self::Refused { status: 401 | 403, host, provider, .. } => {
+                Some(provider.hint(&Place::Answer(host.clone())))
+            }
+            Self::ProgramMissing { program, provider, .. } => {
+                Some(provider.hint(&Place::Output((*program).to_owned())))
+            }
+            Self::ProgramFailed { program, provider, .. } => {
+                Some(provider.hint(&Place::Output(program.clone())))
+            }
+            Self::ProgramWithheld { program, .. } => {
+                let program = program.to_string_lossy();
+                let program = shell_word(&program);
+                Some(format!("sudo chown root {program} && sudo chmod go-w {program}"))
+            }
             Self::Refused { .. } => None,
             Self::Http { cause, .. } => cause.hint(),
             Self::Issuer { failure, .. } => failure.hint.clone(),

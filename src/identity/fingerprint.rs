@@ -4,7 +4,7 @@
 use ring::digest::{Context, SHA256};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Provider, file, github, shape, variable, who};
+use super::{Provider, file, shape, svid, variable, variables, who};
 use crate::config::{Identity, Name};
 use crate::env::Env;
 use crate::hex::hex;
@@ -23,9 +23,9 @@ impl Fingerprint {
     }
 }
 
-/// Tells who the workload is: issuer and subject of a token file, the whole value of a variable, the
-/// request token of a GitHub job, Vault and role of an identity that a Vault issues (there the
-/// fingerprint of that Vault's own log-in belongs beside it).
+/// Tells who the workload is: issuer and subject of a token file, the whole value of a variable, what
+/// a job asks its token service or agent with, the words of a command, Vault and role of an identity
+/// that a Vault issues (there the fingerprint of that Vault's own log-in belongs beside it).
 ///
 /// # Errors
 /// Where there is nothing to read yet: a file or variable that is missing, or no JWT.
@@ -38,22 +38,57 @@ pub fn fingerprint(
     match identity {
         Identity::File { path } => of_file("file", &who, path, Provider::Person),
         Identity::Kubernetes { path, .. } => of_file("kubernetes", &who, path, Provider::Kubelet),
-        Identity::Env { variable: name } => {
-            let value = variable(&who, name, env.filled(name), Provider::Person)?;
-            Ok(digest(&["env", value]))
+        Identity::Spiffe { path, .. } => of_file("spiffe", &who, path, Provider::Spiffe),
+        Identity::Env { .. } => of_variable("env", &who, identity, env),
+        Identity::Gitlab { .. } => of_variable("gitlab", &who, identity, env),
+        Identity::Bitbucket => of_variable("bitbucket", &who, identity, env),
+        Identity::TerraformCloud { .. } => of_variable("terraformCloud", &who, identity, env),
+        Identity::Circleci { audience } => {
+            let (_, value) = variable(&who, identity, env)?;
+            Ok(digest(&["circleci", &value, audience.as_deref().unwrap_or_default()]))
         }
-        Identity::Gitlab { variable: name } => {
-            let value = variable(&who, name, env.filled(name), Provider::Gitlab)?;
-            Ok(digest(&["gitlab", value]))
+        Identity::GithubActions { .. } => of_all("githubActions", &who, identity, env, &[]),
+        Identity::AzurePipelines { service_connection } => {
+            let connection = service_connection.as_deref().unwrap_or_default();
+            of_all("azurePipelines", &who, identity, env, &[connection])
         }
-        Identity::GithubActions { .. } => {
-            let url = variable(&who, github::URL, env.filled(github::URL), Provider::Github)?;
-            let token = variable(&who, github::TOKEN, env.filled(github::TOKEN), Provider::Github)?;
-            Ok(digest(&["githubActions", url, token]))
+        Identity::Buildkite { audience } => {
+            of_all("buildkite", &who, identity, env, &[audience.as_deref().unwrap_or_default()])
+        }
+        Identity::Command { program, arguments } => {
+            let program = program.to_string_lossy();
+            let words = ["command", &program].into_iter().chain(arguments.iter().map(String::as_str));
+            Ok(digest(&words.collect::<Vec<_>>()))
         }
         Identity::VaultIdentity { vault, role } => Ok(digest(&["vaultIdentity", vault.as_str(), role])),
         Identity::Oidc { .. } => Err(IdentityError::NotInThisVersion { who, kind: "oidc" }),
     }
+}
+
+fn of_variable(kind: &str, who: &str, identity: &Identity, env: &Env) -> Result<Fingerprint, IdentityError> {
+    let (_, value) = variable(who, identity, env)?;
+    Ok(digest(&[kind, &value]))
+}
+
+/// A job by all variables that it asks with.
+fn of_all(
+    kind: &str,
+    who: &str,
+    identity: &Identity,
+    env: &Env,
+    more: &[&str],
+) -> Result<Fingerprint, IdentityError> {
+    let (names, provider) = variables(identity);
+    let mut parts = vec![kind];
+    for name in &names {
+        parts.push(env.filled(name).ok_or_else(|| IdentityError::VariableMissing {
+            who: who.to_owned(),
+            variable: name.clone(),
+            provider,
+        })?);
+    }
+    parts.extend_from_slice(more);
+    Ok(digest(&parts))
 }
 
 fn of_file(
@@ -62,8 +97,13 @@ fn of_file(
     path: &std::path::Path,
     provider: Provider,
 ) -> Result<Fingerprint, IdentityError> {
-    let token: SecretString = file::read(who, path, provider)?;
+    let text: SecretString = file::read(who, path, provider)?;
     let place = Place::File(path.to_owned());
+    let malformed = |why| IdentityError::Malformed { who: who.to_owned(), place: place.clone(), why };
+    let token = match provider {
+        Provider::Spiffe => svid::token_of(text).map_err(malformed)?,
+        _ => text,
+    };
     let claims = shape(who, &place, token.expose_secret())?;
     match (&claims.issuer, &claims.subject) {
         // A token that says nothing of its owner is its own identity.

@@ -1,13 +1,17 @@
-//! Where a workload's own JWT comes from: a file, a variable, a job's token service, a Vault.
+//! Where a workload's own JWT comes from: a file, a variable, a job's token service or agent, a Vault.
 //!
 //! It finds the token and refuses one that no server could accept (no JWT, dead, not yet valid, for
 //! another audience) before it is sent anywhere. It believes nothing that the token says, reads the
 //! environment only as it was handed in, and never puts a token or its claims into a message.
 
+mod azure;
 mod error;
 mod file;
 mod fingerprint;
 mod github;
+mod program;
+mod service;
+mod svid;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -16,6 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::TimeDelta;
+use program::Printer;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use error::{IdentityError, Place, Provider};
@@ -53,7 +58,8 @@ pub struct Workload {
 enum Origin {
     File { path: PathBuf, provider: Provider, audience: Option<String> },
     Variable { name: String, value: SecretString },
-    Github { service: github::TokenService, client: Client, deadline: Instant },
+    Service { service: service::TokenService, client: Client, deadline: Instant },
+    Program { printer: program::Printer, audience: Option<String> },
     Vault { vault: Arc<Vault>, role: String },
     Unavailable(IdentityError),
 }
@@ -75,13 +81,23 @@ impl Workload {
         match &self.origin {
             Origin::Unavailable(error) => Err(error.clone()),
             Origin::File { path, provider, audience } => {
-                let token = file::read(who, path, *provider)?;
-                self.checked(&token, Place::File(path.clone()), audience.as_deref())
+                let text = file::read(who, path, *provider)?;
+                let place = Place::File(path.clone());
+                let token = match provider {
+                    Provider::Spiffe => self.svid(text, &place)?,
+                    _ => text,
+                };
+                self.checked(&token, place, audience.as_deref())
             }
             Origin::Variable { name, value } => self.checked(value, Place::Variable(name.clone()), None),
-            Origin::Github { service, client, deadline } => {
+            Origin::Service { service, client, deadline } => {
                 let token = service.token(who, client, *deadline).await?;
                 self.checked(&token, Place::Answer(service.host()), None)
+            }
+            Origin::Program { printer, audience } => {
+                let place = Place::Output(printer.name());
+                let token = self.svid(printer.text(who)?, &place)?;
+                self.checked(&token, place, audience.as_deref())
             }
             Origin::Vault { vault, role } => {
                 let minted =
@@ -91,6 +107,12 @@ impl Workload {
                 self.checked(&minted.secret, Place::Answer(vault.origin().to_owned()), None)
             }
         }
+    }
+
+    /// The token of a text that may be SPIRE's JSON.
+    fn svid(&self, text: SecretString, place: &Place) -> Result<SecretString, IdentityError> {
+        let malformed = |why| IdentityError::Malformed { who: self.who.clone(), place: place.clone(), why };
+        svid::token_of(text).map_err(malformed)
     }
 
     /// Refuses what no server could accept; gives the token without white space round it.
@@ -133,12 +155,31 @@ impl Origin {
             Identity::Kubernetes { audience, path } => {
                 Self::File { path: path.clone(), provider: Provider::Kubelet, audience: audience.clone() }
             }
-            Identity::Env { variable } => Self::variable(who, variable, parts.env, Provider::Person)?,
-            Identity::Gitlab { variable } => Self::variable(who, variable, parts.env, Provider::Gitlab)?,
-            Identity::GithubActions { audience } => Self::Github {
-                service: github::TokenService::new(who, parts.env, audience.as_deref())?,
-                client: (parts.http)().map_err(|cause| IdentityError::Http { who: who.to_owned(), cause })?,
-                deadline: parts.deadline,
+            Identity::Spiffe { path, audience } => {
+                Self::File { path: path.clone(), provider: Provider::Spiffe, audience: audience.clone() }
+            }
+            Identity::Env { .. }
+            | Identity::Gitlab { .. }
+            | Identity::Bitbucket
+            | Identity::TerraformCloud { .. }
+            | Identity::Circleci { audience: None } => Self::variable(who, identity, parts.env)?,
+            Identity::GithubActions { audience } => {
+                Self::service(who, github::service(who, parts.env, audience.as_deref())?, parts)?
+            }
+            Identity::AzurePipelines { service_connection } => {
+                Self::service(who, azure::service(who, parts.env, service_connection.as_deref())?, parts)?
+            }
+            Identity::Circleci { audience: Some(audience) } => Self::Program {
+                printer: Printer::of_circleci(who, parts.env, audience, parts.deadline)?,
+                audience: Some(audience.clone()),
+            },
+            Identity::Buildkite { audience } => Self::Program {
+                printer: Printer::of_buildkite(who, parts.env, audience.as_deref(), parts.deadline)?,
+                audience: audience.clone(),
+            },
+            Identity::Command { program, arguments } => Self::Program {
+                printer: Printer::of_administrator(who, parts.env, program, arguments, parts.deadline)?,
+                audience: None,
             },
             Identity::VaultIdentity { vault, role } => Self::Vault {
                 vault: (parts.vault)(vault).map_err(|error| IdentityError::Issuer {
@@ -153,9 +194,14 @@ impl Origin {
         })
     }
 
-    fn variable(who: &str, name: &str, env: &Env, provider: Provider) -> Result<Self, IdentityError> {
-        let value = variable(who, name, env.filled(name), provider)?;
-        Ok(Self::Variable { name: name.to_owned(), value: SecretString::from(value) })
+    fn variable(who: &str, identity: &Identity, env: &Env) -> Result<Self, IdentityError> {
+        let (name, value) = variable(who, identity, env)?;
+        Ok(Self::Variable { name, value: SecretString::from(value) })
+    }
+
+    fn service(who: &str, service: service::TokenService, parts: &Parts<'_>) -> Result<Self, IdentityError> {
+        let client = (parts.http)().map_err(|cause| IdentityError::Http { who: who.to_owned(), cause })?;
+        Ok(Self::Service { service, client, deadline: parts.deadline })
     }
 }
 
@@ -167,15 +213,46 @@ fn who(name: Option<&Name>) -> String {
     name.map_or_else(|| "the pod's own identity".to_owned(), |name| format!("identity `{name}`"))
 }
 
-fn variable<'a>(
-    who: &str,
-    name: &str,
-    value: Option<&'a str>,
-    provider: Provider,
-) -> Result<&'a str, IdentityError> {
-    value.ok_or_else(|| IdentityError::VariableMissing {
+/// The variables by which a job's identity is known, the one to mend first.
+fn variables(identity: &Identity) -> (Vec<String>, Provider) {
+    match identity {
+        Identity::Env { variable } => (vec![variable.clone()], Provider::Person),
+        Identity::Gitlab { variable } => (vec![variable.clone()], Provider::Gitlab),
+        Identity::Circleci { .. } => {
+            let names = ["CIRCLE_OIDC_TOKEN_V2", "CIRCLE_OIDC_TOKEN"];
+            (names.map(str::to_owned).to_vec(), Provider::Circleci)
+        }
+        Identity::Bitbucket => (vec!["BITBUCKET_STEP_OIDC_TOKEN".to_owned()], Provider::Bitbucket),
+        Identity::TerraformCloud { tag } => {
+            let tag = tag.as_ref().map(|tag| format!("_{tag}")).unwrap_or_default();
+            (vec![format!("{TERRAFORM_VARIABLE}{tag}")], Provider::TerraformCloud)
+        }
+        Identity::GithubActions { .. } => {
+            ([github::URL, github::TOKEN].map(str::to_owned).to_vec(), Provider::Github)
+        }
+        Identity::AzurePipelines { .. } => {
+            ([azure::URL, azure::TOKEN].map(str::to_owned).to_vec(), Provider::AzurePipelines)
+        }
+        Identity::Buildkite { .. } => (vec!["BUILDKITE_JOB_ID".to_owned()], Provider::Buildkite),
+        Identity::File { .. }
+        | Identity::Kubernetes { .. }
+        | Identity::Spiffe { .. }
+        | Identity::VaultIdentity { .. }
+        | Identity::Oidc { .. }
+        | Identity::Command { .. } => (Vec::new(), Provider::Person),
+    }
+}
+
+/// The variable of HCP Terraform's "workload identity tokens"; `_TAG` comes behind it.
+const TERRAFORM_VARIABLE: &str = "TFC_WORKLOAD_IDENTITY_TOKEN";
+
+/// The first of an identity's variables that is set, with its value.
+fn variable(who: &str, identity: &Identity, env: &Env) -> Result<(String, String), IdentityError> {
+    let (names, provider) = variables(identity);
+    let found = names.iter().find_map(|name| Some((name.clone(), env.filled(name)?.to_owned())));
+    found.ok_or_else(|| IdentityError::VariableMissing {
         who: who.to_owned(),
-        variable: name.to_owned(),
+        variable: names.into_iter().next().unwrap_or_default(),
         provider,
     })
 }

@@ -254,7 +254,7 @@ async fn kinds_and_vaults_that_cannot_be_had() {
         str![[r#"
 exit 2
 error: profile `prod`: identity `build`: `oidc` is not in this version
-  try: use `file`, `env`, `githubActions`, `gitlab`, `kubernetes` or `vaultIdentity` in `identities`
+  try: use another kind in `identities`
 
 "#]]
     );
@@ -277,12 +277,8 @@ mod github_actions {
 
     const URL: &str = "https://token.actions.example/abc?api-version=2.0";
 
-    fn service(url: &str, audience: Option<&str>) -> Result<github::TokenService, IdentityError> {
-        github::TokenService::new(
-            "identity `build`",
-            &env(&[(github::URL, url), (github::TOKEN, "job")]),
-            audience,
-        )
+    fn service(url: &str, audience: Option<&str>) -> Result<service::TokenService, IdentityError> {
+        github::service("identity `build`", &env(&[(github::URL, url), (github::TOKEN, "job")]), audience)
     }
 
     fn answer(status: u16, body: &Value) -> Result<SecretString, IdentityError> {
@@ -338,8 +334,7 @@ error: profile `prod`: identity `build`: the variable `ACTIONS_ID_TOKEN_REQUEST_
 
     #[test]
     fn a_job_without_permission_has_no_variables() {
-        let of =
-            |pairs: &[(&str, &str)]| github::TokenService::new("identity `build`", &env(pairs), None).err();
+        let of = |pairs: &[(&str, &str)]| github::service("identity `build`", &env(pairs), None).err();
         assert_data_eq!(
             told(&of(&[]).unwrap().into()),
             str![[r#"
@@ -495,5 +490,213 @@ mod fingerprints {
             of(&Identity::VaultIdentity { vault: Name::parse(vault).unwrap(), role: role.into() }, &[])
         };
         assert_ne!(vault("a", "bc"), vault("ab", "c"));
+    }
+}
+
+mod platforms {
+    use super::*;
+
+    use crate::config::{TlsSettings, Transport};
+    use crate::http::scripted::{Scripted, reply};
+
+    #[tokio::test]
+    async fn variables_of_platforms() {
+        let terraform = |tag: Option<&str>| Identity::TerraformCloud { tag: tag.map(str::to_owned) };
+        for (identity, variable) in [
+            (Identity::Bitbucket, "BITBUCKET_STEP_OIDC_TOKEN"),
+            (Identity::Circleci { audience: None }, "CIRCLE_OIDC_TOKEN"),
+            (Identity::Circleci { audience: None }, "CIRCLE_OIDC_TOKEN_V2"),
+            (terraform(None), "TFC_WORKLOAD_IDENTITY_TOKEN"),
+            (terraform(Some("VAULT")), "TFC_WORKLOAD_IDENTITY_TOKEN_VAULT"),
+        ] {
+            let workload = workload(&identity, &env(&[(variable, &good())]));
+            assert_eq!(workload.jwt().await.unwrap().expose_secret(), good(), "{variable}");
+        }
+        let both = env(&[("CIRCLE_OIDC_TOKEN", "old"), ("CIRCLE_OIDC_TOKEN_V2", &good())]);
+        assert!(workload(&Identity::Circleci { audience: None }, &both).jwt().await.is_ok());
+        let text = refused(&workload(&terraform(Some("VAULT")), &Env::default())).await;
+        assert!(text.contains("`TFC_WORKLOAD_IDENTITY_AUDIENCE_VAULT` of the workspace"), "{text}");
+        let other = env(&[("TFC_WORKLOAD_IDENTITY_TOKEN", &good())]);
+        let text = refused(&workload(&terraform(Some("VAULT")), &other)).await;
+        assert!(text.contains("`TFC_WORKLOAD_IDENTITY_TOKEN_VAULT` is not set"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn azure_pipelines_are_asked_by_post_for_the_connection() {
+        let issued = format!(r#"{{"oidcToken": "{}"}}"#, good());
+        let server =
+            Scripted::new([reply(200, &issued), reply(200, "{}"), reply(401, r#"{"message": "no"}"#)]);
+        let url = server.url.join("org/oidctoken").unwrap().to_string();
+        let env = env(&[(azure::URL, &url), (azure::TOKEN, "job")]);
+        let parts = Parts {
+            env: &env,
+            http: &|| Client::new(&TlsSettings::default(), &Transport::default(), None),
+            vault: &|_| panic!("no Vault is needed"),
+            clock: now,
+            deadline: Instant::now() + std::time::Duration::from_secs(10),
+        };
+        let identity = Identity::AzurePipelines { service_connection: Some("a b".into()) };
+        let workload = Workload::new(Some(&name()), &identity, &parts);
+        assert_eq!(workload.jwt().await.unwrap().expose_secret(), good());
+        let seen = server.seen();
+        assert_eq!(seen[0].line(), "POST /org/oidctoken?api-version=7.1&serviceConnectionId=a+b {}");
+        assert_eq!(seen[0].header("authorization"), Some("Bearer job"));
+        assert!(refused(&workload).await.contains("why: it has no `oidcToken` that is text\n"));
+        let text = refused(&workload).await;
+        assert!(text.contains("`env: {SYSTEM_ACCESSTOKEN: $(System.AccessToken)}`"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_svid_is_the_bare_token_or_what_the_agent_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("svid");
+        let identity = Identity::Spiffe { path: path.clone(), audience: Some("vault".into()) };
+        let workload = workload(&identity, &Env::default());
+        let of_agent = json!([
+            {"svids": [{"spiffe_id": "spiffe://corp/job", "svid": good()}, {"svid": "b.b.b"}]},
+            {"bundles": {"spiffe://corp": "e30"}},
+        ]);
+        for text in [format!("{}\n", good()), of_agent.to_string(), of_agent[0].to_string()] {
+            std::fs::write(&path, &text).unwrap();
+            assert_eq!(workload.jwt().await.unwrap().expose_secret(), good(), "{text}");
+            let seen = fingerprint(Some(&name()), &identity, &Env::default()).unwrap();
+            std::fs::write(&path, good()).unwrap();
+            assert_eq!(fingerprint(Some(&name()), &identity, &Env::default()).unwrap(), seen);
+        }
+        for text in ["[]", "{}", "[{\"svids\": []}]", "{\"svids\": [{\"svid\": 1}]}", "[\"s3cret\""] {
+            std::fs::write(&path, text).unwrap();
+            let words = refused_in(folder.path(), &workload).await;
+            assert!(words.contains("why: it is JSON without `svids[0].svid`\n"), "{text}: {words}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(refused(&workload).await.contains("try: let spiffe-helper write it: "));
+    }
+
+    #[cfg(unix)]
+    fn agent(folder: &Path, name: &str, script: &str) -> PathBuf {
+        let file = folder.join(name);
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        file
+    }
+
+    fn run(identity: &Identity, env: &Env) -> Workload {
+        let parts = Parts {
+            env,
+            http: &|| panic!("no client is needed"),
+            vault: &|_| panic!("no Vault is needed"),
+            clock: now,
+            deadline: Instant::now() + std::time::Duration::from_secs(20),
+        };
+        Workload::new(Some(&name()), identity, &parts)
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn agents_are_asked_anew_each_time_with_the_audience_and_the_jobs_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let note = "echo \"$@ $BUILDKITE_AGENT_ACCESS_TOKEN\" >> \"$NOTES\"";
+        agent(folder.path(), "circleci", &format!("{note}; echo '{}'", good()));
+        agent(folder.path(), "buildkite-agent", &format!("{note}; echo '{}'", good()));
+        let notes = folder.path().join("notes").display().to_string();
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        let env = env(&[("PATH", &path), ("NOTES", &notes), ("BUILDKITE_AGENT_ACCESS_TOKEN", "job")]);
+        let circleci = Identity::Circleci { audience: Some("vault".into()) };
+        let buildkite = run(&Identity::Buildkite { audience: Some("vault".into()) }, &env);
+        for workload in [&run(&circleci, &env), &buildkite, &buildkite] {
+            assert_eq!(workload.jwt().await.unwrap().expose_secret(), good());
+        }
+        assert!(run(&Identity::Buildkite { audience: None }, &env).jwt().await.is_ok());
+        assert_eq!(
+            std::fs::read_to_string(notes).unwrap(),
+            "run oidc get --claims {\"aud\":\"vault\"} job\n\
+             oidc request-token --audience vault job\n\
+             oidc request-token --audience vault job\n\
+             oidc request-token job\n"
+        );
+        let other = run(&Identity::Buildkite { audience: Some("other-audience".into()) }, &env);
+        assert!(refused(&other).await.contains("is not for the audience `other-audience`\n"));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn an_agent_that_is_missing_or_fails_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::Buildkite { audience: None };
+        assert_data_eq!(
+            refused(&run(&identity, &env(&[("PATH", ".::bin")]))).await,
+            str![[r#"
+exit 6
+error: profile `prod`: identity `build`: there is no program `buildkite-agent` on `PATH`
+  try: run this in a job of Buildkite; in a container let the docker plugin bring its agent along: `mount-buildkite-agent: true`
+
+"#]]
+        );
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        agent(folder.path(), "buildkite-agent", "echo 'fatal: no such job' >&2; exit 1");
+        assert_data_eq!(
+            refused(&run(&identity, &env(&[("PATH", &path)]))).await,
+            str![[r#"
+exit 6
+error: profile `prod`: identity `build`: `buildkite-agent` gave no token
+  why: exit status: 1 fatal: no such job
+  try: run this in a job of Buildkite; in a container let the docker plugin bring its agent along: `mount-buildkite-agent: true`
+
+"#]]
+        );
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn an_administrators_command_has_a_clean_environment_and_belongs_to_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let seen = folder.path().join("seen");
+        let script = format!("{{ echo \"$@\"; env; }} > '{}'; echo '{}'", seen.display(), good());
+        let program = agent(folder.path(), "svid", &script);
+        let arguments = vec!["--audience".to_owned(), "$(id) vault".to_owned()];
+        let identity = Identity::Command { program: program.clone(), arguments };
+        let env = env(&[("HOME", "/home/me"), ("PATH", "/evil"), ("LD_PRELOAD_X", "1"), ("SECRET", "s")]);
+        assert_eq!(run(&identity, &env).jwt().await.unwrap().expose_secret(), good());
+        let text = std::fs::read_to_string(seen).unwrap();
+        let (arguments, variables) = text.split_once('\n').unwrap();
+        assert_eq!(arguments, "--audience $(id) vault");
+        // The shell adds its own.
+        let mut names: Vec<&str> = variables.lines().filter_map(|line| line.split('=').next()).collect();
+        names.retain(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name));
+        names.sort_unstable();
+        assert_eq!(names, ["HOME", "PATH"]);
+        assert!(!variables.contains("/evil"));
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let text = refused(&run(&identity, &env)).await;
+        assert!(text.starts_with("exit 7\n") && text.contains("why: others can write to it\n"), "{text}");
+    }
+
+    #[test]
+    fn jobs_and_commands_are_told_apart() {
+        let of = |identity: &Identity, pairs: &[(&str, &str)]| {
+            fingerprint(Some(&name()), identity, &env(pairs)).unwrap()
+        };
+        let buildkite = |audience: &str| Identity::Buildkite { audience: Some(audience.into()) };
+        let (one, two) = ([("BUILDKITE_JOB_ID", "1")], [("BUILDKITE_JOB_ID", "2")]);
+        assert_ne!(of(&buildkite("a"), &one), of(&buildkite("a"), &two));
+        assert_ne!(of(&buildkite("a"), &one), of(&buildkite("b"), &one));
+        assert!(fingerprint(None, &buildkite("a"), &Env::default()).is_err());
+        let circle = |audience: Option<&str>| Identity::Circleci { audience: audience.map(str::to_owned) };
+        let job = [("CIRCLE_OIDC_TOKEN_V2", "t")];
+        assert_ne!(of(&circle(None), &job), of(&circle(Some("a")), &job));
+        let azure =
+            |connection: &str| Identity::AzurePipelines { service_connection: Some(connection.into()) };
+        let job = [(azure::URL, "https://u"), (azure::TOKEN, "t")];
+        assert_ne!(of(&azure("a"), &job), of(&azure("b"), &job));
+        assert!(fingerprint(None, &azure("a"), &env(&job[..1])).is_err());
+        let command = |words: &[&str]| Identity::Command {
+            program: "/svid".into(),
+            arguments: words.iter().map(|word| (*word).to_owned()).collect(),
+        };
+        assert_ne!(of(&command(&["a", "b"]), &[]), of(&command(&["ab"]), &[]));
+        assert_ne!(
+            of(&Identity::Bitbucket, &[("BITBUCKET_STEP_OIDC_TOKEN", "a")]),
+            of(&Identity::Bitbucket, &[("BITBUCKET_STEP_OIDC_TOKEN", "b")])
+        );
     }
 }

@@ -39,6 +39,7 @@ mod lifetimes;
 mod methods;
 mod notices;
 mod passwords;
+mod platforms;
 mod process;
 mod refusals;
 mod renew;

@@ -136,7 +136,7 @@ fn a_service_account_of_the_cluster_logs_in_by_itself() {
 }
 
 /// A jwt method that trusts `issuer` for the audience `vault`, and a home that logs in with `identity`.
-fn home_with_jwt(engine: &Engine, issuer: &Issuer, identity: &Value) -> (Home, String) {
+pub fn home_with_jwt(engine: &Engine, issuer: &Issuer, identity: &Value) -> (Home, String) {
     let (root, mount) = (Vault::shared().root(), unique("jwt"));
     root.enable_auth("jwt", &mount);
     root.jwt_trust(&mount, issuer);

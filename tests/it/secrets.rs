@@ -244,6 +244,7 @@ const OPENED: &[(&str, usize, &str)] = &[
         7,
         "the form and the header of a request, and what must not be repeated of them",
     ),
+    ("identity/svid.rs", 1, "a JWT-SVID out of the JSON that its agent writes"),
     ("source/field.rs", 1, "fields of an answer are secret until somebody knows better"),
     ("source/vault_identity.rs", 3, "algorithm and claims of a token, and whether it is empty"),
     ("source/vault_kubernetes.rs", 2, "claims of a token, and whether it is empty"),

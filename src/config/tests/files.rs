@@ -380,3 +380,51 @@ fn the_example_kubeconfigs_name_profiles_of_the_example_settings() {
         }
     }
 }
+
+#[test]
+fn identities_of_platforms_may_be_written_without_fields() {
+    let settings = Settings::of_text(&file(
+        "identities: {a: {circleci: }, b: {buildkite: {audience: v}}, c: {azurePipelines: {}}, d: {bitbucket: {}}, \
+         e: {terraformCloud: {tag: VAULT}}, f: {spiffe: {path: svid, audience: v}}, g: {circleci: {audience: v}}}\n",
+    ))
+    .unwrap();
+    let audience = || Some("v".to_owned());
+    for (entry, identity) in [
+        ("a", Identity::Circleci { audience: None }),
+        ("b", Identity::Buildkite { audience: audience() }),
+        ("c", Identity::AzurePipelines { service_connection: None }),
+        ("d", Identity::Bitbucket),
+        ("e", Identity::TerraformCloud { tag: Some("VAULT".into()) }),
+        ("f", Identity::Spiffe { path: "/home/me/svid".into(), audience: audience() }),
+        ("g", Identity::Circleci { audience: audience() }),
+    ] {
+        assert_eq!(settings.identities[&name(entry)], identity);
+    }
+}
+
+#[test]
+fn only_the_administrator_names_a_program() {
+    let command = |words: &str| file(&format!("identities: {{i: {{command: {{command: {words}}}}}}}\n"));
+    let (good, none) = (command("[/opt/svid, --quiet]"), String::new());
+    let settings = Settings::of_texts(&good, &none, NamedBy::Settings).unwrap();
+    let expected = Identity::Command { program: "/opt/svid".into(), arguments: vec!["--quiet".into()] };
+    assert_eq!(settings.identities[&name("i")], expected);
+    for named_by in [NamedBy::Settings, NamedBy::Flag] {
+        let error = Settings::of_texts(&good, &good, named_by).unwrap_err();
+        let place = "`/home/me/config.yaml:3:27`";
+        assert_eq!(
+            error.to_string(),
+            format!("{place}: `command` counts only in the administrator's settings")
+        );
+    }
+    // Who may use it is not the question.
+    let user = file("vaults: {v: {address: https://v, auth: {jwt: {identity: i}}}}\n");
+    assert!(Settings::of_texts(&good, &user, NamedBy::Settings).is_ok());
+    for words in ["[]", "[svid]", "[bin/svid]"] {
+        let error = Settings::of_texts(&command(words), &none, NamedBy::Settings).unwrap_err();
+        assert!(
+            error.to_string().ends_with("`command` begins with the absolute path of a program"),
+            "{error}"
+        );
+    }
+}

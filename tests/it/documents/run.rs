@@ -71,7 +71,7 @@ fn needs(path: &str) -> &'static [&'static str] {
     match path {
         ENGINE => &[],
         "docs/source-vault-identity.md" => &["docs/auth-userpass.md"],
-        "docs/identities.md" => &["docs/auth-jwt.md"],
+        "docs/identities.md" => &["docs/auth-jwt.md", "docs/auth-kubernetes.md"],
         "README.md" => &["docs/auth-userpass.md", "docs/identities.md"],
         _ => &[ENGINE],
     }
