@@ -8,7 +8,9 @@ use ring::digest::{SHA256, digest};
 use serde_json::json;
 use std::time::Duration;
 
-use crate::rig::{Answer, Browser, Cluster, Double, Keycloak, OpenIdProvider, Reply, claims, poll, unique};
+use crate::rig::{
+    Answer, Browser, Cluster, Double, Keycloak, OpenIdProvider, Reply, VaultProvider, claims, poll, unique,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const VERIFIER: &str = "a-verifier-that-has-the-forty-three-characters-of-rfc-7636";
@@ -82,9 +84,7 @@ fn a_browser_logs_in_at_the_small_provider() {
     browser.fill("#password", "a wrong one");
     browser.click("button");
     browser.wait_for_text("password wrong");
-    browser.fill("#username", "alice");
-    browser.fill("#password", OpenIdProvider::PASSWORD);
-    browser.click("button");
+    OpenIdProvider::sign_in(&browser, "alice");
     browser.wait_for_text("logged in");
 
     let (code, redirect) = (code(&callback), format!("{}/callback", callback.address));
@@ -114,11 +114,7 @@ fn a_device_code_is_confirmed_in_the_browser_at_the_small_provider() {
         &[("client_id", "kubernetes"), ("scope", "openid profile groups offline_access")],
     );
     browser.open(text(&device, "verification_uri_complete"));
-    browser.fill("#username", "alice");
-    browser.fill("#password", OpenIdProvider::PASSWORD);
-    browser.click("button");
-    browser.click("button.green");
-    browser.wait_for_text("You can now return to the device");
+    OpenIdProvider::confirm_device(&browser, "alice");
 
     let tokens = provider.post(
         "token_endpoint",
@@ -149,9 +145,7 @@ fn a_browser_logs_in_at_keycloak() {
     let (browser, callback) = (Browser::start(), callback());
     let endpoint = format!("{}/protocol/openid-connect/auth", keycloak.issuer());
     browser.open(&authorization(&endpoint, "kubernetes", &callback, "openid offline_access"));
-    browser.fill("#username", &person);
-    browser.fill("#password", Keycloak::PASSWORD);
-    browser.click("#kc-login");
+    Keycloak::sign_in(&browser, &person);
     browser.wait_for_text("logged in");
 
     let (code, redirect) = (code(&callback), format!("{}/callback", callback.address));
@@ -187,11 +181,7 @@ fn a_device_code_is_confirmed_in_the_browser_at_keycloak() {
         ],
     );
     browser.open(text(&device, "verification_uri_complete"));
-    browser.fill("#username", "alice");
-    browser.fill("#password", Keycloak::PASSWORD);
-    browser.click("#kc-login");
-    browser.click("#kc-login");
-    browser.wait_for_text("Device Login Successful");
+    Keycloak::confirm_device(&browser, "alice");
     let tokens = keycloak.post(
         "token_endpoint",
         &[
@@ -225,4 +215,24 @@ fn keycloak_exchanges_a_jobs_token() {
     let claims = claims(text(&exchanged, "access_token"));
     assert_eq!(claims["aud"], "kubernetes");
     assert_eq!(claims["preferred_username"], "service-account-ci");
+}
+
+#[test]
+fn a_browser_logs_in_at_a_vault_that_is_a_provider() {
+    let provider = VaultProvider::shared();
+    provider.trusted_by(Cluster::shared());
+    let (browser, callback) = (Browser::start(), callback());
+    let endpoint = format!("{}/ui/vault/identity/oidc/provider/people/authorize", provider.vault.address);
+    browser.open(&authorization(&endpoint, &provider.client, &callback, "openid profile groups"));
+    VaultProvider::sign_in(&browser, "alice");
+    browser.wait_for_text("logged in");
+
+    let (code, redirect) = (code(&callback), format!("{}/callback", callback.address));
+    let form = redeem(&provider.client, &code, &redirect);
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+    let url = format!("{}/token", provider.issuer);
+    let tokens = provider.vault.authority.send("POST", &url, &headers, form.into_bytes()).unwrap();
+    is_known_as(text(&tokens, "id_token"), "vault-person:alice");
+    assert_eq!(claims(text(&tokens, "id_token"))["groups"], json!(["developers"]));
 }

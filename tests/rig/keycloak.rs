@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::browser::Browser;
 use super::certificates::Authority;
 use super::cluster::Cluster;
 use super::http::{Answer, Client};
@@ -102,6 +103,21 @@ impl Keycloak {
     /// The issuer of the realm's tokens.
     pub fn issuer(&self) -> String {
         format!("{}/realms/{}", self.address, Self::REALM)
+    }
+
+    /// Fills in the login page that the browser shows.
+    pub fn sign_in(browser: &Browser, name: &str) {
+        browser.fill("#username", name);
+        browser.fill("#password", Self::PASSWORD);
+        browser.click("#kc-login");
+    }
+
+    /// Logs in at the page of a device code, and says yes.
+    pub fn confirm_device(browser: &Browser, name: &str) {
+        Self::sign_in(browser, name);
+        browser.wait_for_text("Do you grant these access privileges?");
+        browser.click("#kc-login");
+        browser.wait_for_text("Device Login Successful");
     }
 
     /// One form sent to the endpoint that discovery calls `endpoint`, such as `token_endpoint`.

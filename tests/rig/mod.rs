@@ -54,7 +54,7 @@ pub use process::poll;
 pub use python::{Sdk, python, python_program};
 pub use secret_service::SecretService;
 pub use tools::tool;
-pub use vault::{Session, Vault};
+pub use vault::{Session, Vault, VaultProvider};
 
 /// A name that no other caller in this process gets, so that tests can share servers. It is valid as
 /// a DNS label, a mount path and a user name.

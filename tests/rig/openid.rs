@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::browser::Browser;
 use super::certificates::Authority;
 use super::cluster::Cluster;
 use super::http::{Answer, Client};
@@ -74,6 +75,20 @@ impl OpenIdProvider {
     /// Makes a cluster trust the ID tokens of `kubernetes` and `brief`; users are `openid:NAME`.
     pub fn trusted_by(&self, cluster: &Cluster) {
         cluster.trust_people(&self.issuer, &self.authority, &["kubernetes", "brief"], "openid:");
+    }
+
+    /// Fills in the login page that the browser shows.
+    pub fn sign_in(browser: &Browser, name: &str) {
+        browser.fill("#username", name);
+        browser.fill("#password", Self::PASSWORD);
+        browser.click("button");
+    }
+
+    /// Logs in at the page of a device code, and says yes.
+    pub fn confirm_device(browser: &Browser, name: &str) {
+        Self::sign_in(browser, name);
+        browser.click("button.green");
+        browser.wait_for_text("You can now return to the device");
     }
 
     /// One form sent to the endpoint that discovery calls `endpoint`, such as `token_endpoint`.

@@ -2,6 +2,7 @@
 //! again. It uses only what both have and never asks which one it is; `VAULTTOKEN_TEST_VAULT` names
 //! the other one.
 
+mod provider;
 mod session;
 mod setup;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub use provider::VaultProvider;
 pub use session::Session;
 
 use super::certificates::{Authority, Certificate};
@@ -253,6 +255,7 @@ audit "file" "rig" {{
 api_addr      = "https://127.0.0.1:{port}"
 cluster_addr  = "https://127.0.0.1:{cluster_port}"
 disable_mlock = true
+ui            = true
 "#,
         certificate = certificate.file.display(),
         key = certificate.key_file.display(),

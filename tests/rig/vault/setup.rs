@@ -163,6 +163,36 @@ impl Session {
         self.write(&format!("identity/oidc/role/{name}"), &role);
     }
 
+    /// An OpenID provider `name` for whoever logs in to this Vault, with one public client; gives the
+    /// client's id. Its scopes are `profile`, which tells the name under which the entity logged in
+    /// through the auth method at `mount`, and `groups`.
+    pub fn openid_provider(&self, name: &str, mount: &str, redirect_uris: &[&str]) -> String {
+        let key = json!({"algorithm": "RS256", "allowed_client_ids": ["*"]});
+        self.write(&format!("identity/oidc/key/{name}"), &key);
+        let accessor = text(&self.read(&format!("sys/auth/{mount}"))["accessor"]);
+        for (scope, template) in [
+            (
+                "profile",
+                format!("{{\"preferred_username\": {{{{identity.entity.aliases.{accessor}.name}}}}}}"),
+            ),
+            ("groups", "{\"groups\": {{identity.entity.groups.names}}}".to_owned()),
+        ] {
+            self.write(&format!("identity/oidc/scope/{scope}"), &json!({"template": template}));
+        }
+        let client = json!({
+            "key": name,
+            "client_type": "public",
+            "redirect_uris": redirect_uris,
+            "assignments": ["allow_all"],
+            "id_token_ttl": "15m",
+        });
+        self.write(&format!("identity/oidc/client/{name}"), &client);
+        let id = text(&self.read(&format!("identity/oidc/client/{name}"))["client_id"]);
+        let provider = json!({"allowed_client_ids": [id], "scopes_supported": ["profile", "groups"]});
+        self.write(&format!("identity/oidc/provider/{name}"), &provider);
+        id
+    }
+
     /// A group of whoever logged in with this session's token; tokens of identity roles name it.
     pub fn identity_group(&self, name: &str, member: &Session) {
         let entity = member.read("auth/token/lookup-self")["entity_id"].take();
