@@ -18,6 +18,7 @@
 
 pub mod admit;
 pub mod broker;
+pub mod browser;
 pub mod cache;
 pub mod cli;
 pub mod cluster;

@@ -1,15 +1,18 @@
 //! The terminal: whether a person sits there, and asking that person. Nothing else reads standard
-//! input, and only `login` and `trust` come here.
+//! input.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
+use url::Url;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::browser::{self, NotOpened};
+use crate::env::Env;
 use crate::error::printable;
-use crate::person::{NoAnswer, Person};
+use crate::person::{LogInHow, NoAnswer, Person, USUAL_PATIENCE};
 
 /// The longest answer that is read: a password, a token, a passcode.
 const LONGEST_ANSWER: usize = 64 * 1024;
@@ -28,6 +31,10 @@ pub struct Terminal {
     patience: Option<Duration>,
     /// What came of a line that was typed unasked.
     begun: Mutex<Zeroizing<Vec<u8>>>,
+    /// How they want to log in where a browser is needed.
+    how: LogInHow,
+    /// The environment in which their browser is found; none: they are shown addresses only.
+    browser: Option<Env>,
 }
 
 impl Terminal {
@@ -35,6 +42,12 @@ impl Terminal {
     #[must_use]
     pub fn with_patience(patience: Duration) -> Self {
         Self { patience: Some(patience), ..Self::default() }
+    }
+
+    /// The same person, who wants to log in like this, and whose browser is found in this environment.
+    #[must_use]
+    pub fn who_wants(self, how: LogInHow, env: &Env) -> Self {
+        Self { how, browser: Some(env.clone()), ..self }
     }
 
     /// Until when the answer to a question that is asked now is waited for.
@@ -63,6 +76,27 @@ impl Person for Terminal {
     fn tell(&self, line: &str) {
         show(&printable(line));
         show("\n");
+    }
+
+    fn show(&self, address: &Url) {
+        // Security: an address as it is written for the wire has no character that steers a terminal.
+        show(&format!("\n    {address}\n\n"));
+    }
+
+    fn open(&self, address: &Url) -> Result<(), NotOpened> {
+        // A script that fills standard input has no eyes.
+        if !somebody_is_there() {
+            return Err(NotOpened::Unwanted);
+        }
+        self.browser.as_ref().map_or(Err(NotOpened::Unwanted), |env| browser::open(env, address))
+    }
+
+    fn wants(&self) -> LogInHow {
+        self.how
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience.unwrap_or(USUAL_PATIENCE)
     }
 
     fn typed(&self) -> Result<Option<Zeroizing<String>>, NoAnswer> {

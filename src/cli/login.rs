@@ -10,6 +10,7 @@ use crate::broker::Wish;
 use crate::config::LogInOverrides;
 use crate::desk::{Desk, Order};
 use crate::error::{Error, ExitCode};
+use crate::person::LogInHow;
 use crate::prompt::{self, Terminal};
 use crate::sign_in::SignIn;
 
@@ -35,6 +36,12 @@ pub(super) struct Flags {
     /// Address of a Vault; at a terminal this is your word that it may have your secrets
     #[arg(long, value_name = "URL")]
     vault_address: Option<String>,
+    /// Open no browser; the answer may be pasted where the browser is on another machine
+    #[arg(long, conflicts_with = "device_code")]
+    no_browser: bool,
+    /// Log in on another device, by a code
+    #[arg(long)]
+    device_code: bool,
     /// How long to wait for each answer of a person
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "3m")]
     login_timeout: Duration,
@@ -53,7 +60,12 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
         order.overrides.vault_address.clone_from(&flags.vault_address);
     }
     let mut sign_in = SignIn::new(overrides, prompt::somebody_is_there());
-    let person = Terminal::with_patience(flags.login_timeout);
+    let how = match (flags.no_browser, flags.device_code) {
+        (true, _) => LogInHow::NoBrowser,
+        (_, true) => LogInHow::DeviceCode,
+        _ => LogInHow::Browser,
+    };
+    let person = Terminal::with_patience(flags.login_timeout).who_wants(how, &context.env);
     let mut first_failure = None;
     for order in &orders {
         context.calling.profile = None;

@@ -17,9 +17,11 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use url::Url;
 
+use crate::browser::NotOpened;
 use crate::error::{ExitCode, Explain, printable};
-use crate::person::{NoAnswer, Person};
+use crate::person::{self, NoAnswer, Person};
 use query::{Expected, NotOurs, Said};
 use request::Desk;
 
@@ -87,7 +89,7 @@ pub enum CallbackError {
         description: Option<String>,
     },
     /// Nobody answered in time.
-    #[error("the log-in was given up: no answer came in time")]
+    #[error("no answer came in time")]
     Unanswered {
         /// How many answers came that were another log-in's.
         others: usize,
@@ -248,6 +250,46 @@ impl Callback {
             }),
             None => Err(CallbackError::Unanswered { others: desk.others.load(Ordering::Relaxed) }),
         }
+    }
+}
+
+impl Callback {
+    /// Sends a person to `address` and waits for the answer that bears this `state`, as long as they
+    /// may take. Where no browser is asked here, the terminal takes the answer too.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub async fn answer_of(
+        self,
+        person: &dyn Person,
+        address: &Url,
+        state: &str,
+    ) -> Result<Arrived, CallbackError> {
+        let deadline = Instant::now() + person.patience();
+        let port = self.port();
+        if let Some(wanted) = self.instead_of {
+            person.tell(&format!(
+                "port {wanted} is taken by another program, so this log-in ends at port {port}, which the provider may refuse"
+            ));
+        }
+        let opened = person::send(person, address);
+        if opened == Err(NotOpened::Remote) {
+            person.tell(&format!(
+                "a browser on another machine reaches this one through `ssh -L {port}:localhost:{port}`"
+            ));
+        }
+        let paste = opened.is_err().then_some(person);
+        if paste.is_some() {
+            person.tell(
+                "or paste here the address that the browser ends at, even where it shows no page, or the code in it:",
+            );
+        }
+        self.wait(state, deadline, paste).await
+    }
+
+    fn port(&self) -> u16 {
+        let address = self.listeners.first().and_then(|listener| listener.local_addr().ok());
+        address.map_or(0, |address| address.port())
     }
 }
 

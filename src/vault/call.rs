@@ -146,7 +146,7 @@ impl Vault {
             .ask(Ask {
                 method,
                 path: call.path,
-                query: (call.operation == Operation::List).then_some("list=true"),
+                query: (call.operation == Operation::List).then(|| Zeroizing::new("list=true".to_owned())),
                 token: Some(&session.token),
                 body: body.map(Zeroizing::new),
                 repeatable: call.repeatable,

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::error::{ExitCode, Explain, printable, shell_word};
 use crate::http::HttpError;
 use crate::identity::IdentityError;
+use crate::oidc::callback::CallbackError;
 
 use super::Operation;
 
@@ -78,9 +79,15 @@ pub enum VaultError {
     /// The token helper was ended, because the time was over.
     #[error("the token helper `{helper}` did not answer in time")]
     HelperLate { helper: String },
-    /// A method that this version cannot do.
-    #[error("this version cannot log in to `{vault}` with `{method}`")]
-    Unsupported { vault: String, method: &'static str },
+    /// The role does not let the browser come back here.
+    #[error("`{vault}` has no address to log in at with {} at `auth/{mount}`", role_named(role.as_deref()))]
+    RedirectNotAllowed { vault: String, mount: String, role: Option<String>, redirect_uri: String },
+    /// A log-in by a code on another device is not what this role is for.
+    #[error("`{vault}` gives no code for another device with {} at `auth/{mount}`", role_named(role.as_deref()))]
+    NoDeviceCode { vault: String, mount: String, role: Option<String> },
+    /// The browser, or the provider by it, brought no code.
+    #[error("no log-in to `{vault}`: {cause}")]
+    Callback { vault: String, cause: CallbackError },
     /// The workload's own JWT could not be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -94,6 +101,10 @@ pub enum VaultError {
 
 fn of(who: Option<&str>) -> String {
     who.map(|who| format!(" of `{}`", printable(who))).unwrap_or_default()
+}
+
+fn role_named(role: Option<&str>) -> String {
+    role.map_or_else(|| "the default role".into(), |role| format!("role `{}`", printable(role)))
 }
 
 fn joined(messages: &[String]) -> Option<String> {
@@ -131,7 +142,10 @@ impl Explain for VaultError {
             | Self::Rejected { .. }
             | Self::NamespaceUnknown { .. }
             | Self::WrappingSpent { .. }
-            | Self::WrappingForeign { .. } => ExitCode::Refused,
+            | Self::WrappingForeign { .. }
+            | Self::RedirectNotAllowed { .. }
+            | Self::NoDeviceCode { .. } => ExitCode::Refused,
+            Self::Callback { cause, .. } => cause.exit_code(),
             Self::Sealed { .. }
             | Self::Busy { .. }
             | Self::Unavailable { .. }
@@ -141,7 +155,7 @@ impl Explain for VaultError {
             Self::Identity(error) => error.exit_code(),
             Self::Unusable { .. } => ExitCode::Unusable,
             Self::Redirect { .. } | Self::Cleartext { .. } => ExitCode::Withheld,
-            Self::Path { .. } | Self::Settings { .. } | Self::Unsupported { .. } => ExitCode::Usage,
+            Self::Path { .. } | Self::Settings { .. } => ExitCode::Usage,
             Self::GivenUp { .. } => ExitCode::Interrupted,
         }
     }
@@ -173,9 +187,15 @@ impl Explain for VaultError {
             Self::Cleartext { .. } => Some("whoever listens on the way could read it".into()),
             Self::HelperLate { .. } => Some("it was ended when the time was over".into()),
             Self::Path { .. } => Some("it is empty, or has an empty, `.` or `..` segment".into()),
+            Self::RedirectNotAllowed { redirect_uri, .. } => Some(format!(
+                "it does not say why; most often the role does not allow `{redirect_uri}`, and its log says what else"
+            )),
+            Self::NoDeviceCode { .. } => Some(
+                "only a role of OpenBao with `callback_mode` `device` does, where the provider can".into(),
+            ),
+            Self::Callback { cause, .. } => cause.why(),
             Self::NamespaceUnknown { .. }
             | Self::Sealed { .. }
-            | Self::Unsupported { .. }
             | Self::GivenUp { .. }
             | Self::Unanswered { .. } => None,
         }
@@ -234,7 +254,14 @@ impl Explain for VaultError {
             }
             Self::Cleartext { .. } => "use an address that begins with `https://`".into(),
             Self::HelperLate { .. } => super::found_token::HELPER_HINT.into(),
-            Self::Unsupported { .. } => "choose another method in `auth` of this vault".into(),
+            Self::RedirectNotAllowed { redirect_uri, .. } => {
+                format!(
+                    "ask an operator to add `{}` to the role's `allowed_redirect_uris`",
+                    shell_word(redirect_uri)
+                )
+            }
+            Self::NoDeviceCode { .. } => "{program} login --no-browser{profile}{vault}{config}".into(),
+            Self::Callback { cause, .. } => return cause.hint(),
             Self::Rejected { .. } | Self::Path { .. } => return None,
         };
         Some(hint)

@@ -33,7 +33,7 @@ pub(super) struct Ask<'a> {
     pub(super) method: Method,
     /// Below `/v1/`, percent-encoded.
     pub(super) path: &'a str,
-    pub(super) query: Option<&'static str>,
+    pub(super) query: Option<Zeroizing<String>>,
     pub(super) token: Option<&'a SecretString>,
     /// JSON.
     pub(super) body: Option<Zeroizing<Vec<u8>>>,
@@ -151,7 +151,7 @@ impl Exchange {
         if url.path() != path {
             return Err(VaultError::Path { part: ask.path.to_owned() });
         }
-        url.set_query(ask.query);
+        url.set_query(ask.query.as_ref().map(|query| query.as_str()));
         let mut request = Request::new(ask.method.clone(), url, ask.deadline)
             // Agents and proxies may insist on it, against forged requests from browsers.
             .header(HeaderName::from_static("x-vault-request"), "true")?;

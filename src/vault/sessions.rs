@@ -214,8 +214,13 @@ impl Vault {
         forget: &(dyn Fn() + Sync),
     ) -> Result<Session, VaultError> {
         let Granted { auth, asked_at } = auth::log_in(&LogIn { vault: self, person }).await?;
+        let subject = match &self.parts.settings.auth {
+            // Vault names the role here, and the person only where it is asked who the token is.
+            AuthMethod::Oidc { mount, .. } => self.display_name(&auth.client_token, mount).await,
+            _ => None,
+        };
         let session = Session {
-            subject: auth.subject(),
+            subject: subject.or_else(|| auth.subject()),
             method: self.parts.settings.auth.name().to_owned(),
             obtained_at: asked_at,
             expires_at: end(&auth, asked_at),
@@ -228,6 +233,14 @@ impl Vault {
         forget();
         self.keep(&session);
         Ok(session)
+    }
+
+    /// Whom a token of this mount is, in Vault's words; none where it may not look itself up.
+    async fn display_name(&self, token: &SecretString, mount: &str) -> Option<String> {
+        let reply = self.exchange.ask(Ask::get(LOOKUP_SELF, Some(token), self.deadline())).await.ok()?;
+        let name = lookup(&reply)?.display_name.filter(|name| !name.is_empty())?;
+        let prefix = format!("{}-", mount.replace('/', "-"));
+        Some(name.strip_prefix(&prefix).map(str::to_owned).unwrap_or(name))
     }
 
     fn keep(&self, session: &Session) {

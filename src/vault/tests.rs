@@ -3,6 +3,7 @@
 
 mod calls;
 mod log_ins;
+mod oidc;
 mod sessions;
 mod trouble;
 
@@ -106,9 +107,6 @@ impl Person for Typist {
     }
     fn tell(&self, line: &str) {
         held(&self.said).push(line.to_owned());
-    }
-    fn typed(&self) -> Result<Option<zeroize::Zeroizing<String>>, NoAnswer> {
-        Err(NoAnswer::Nobody)
     }
 }
 

@@ -252,6 +252,7 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("token.rs", 3, "claims of a token, whether a header can carry it, and the digest that names it"),
     ("vault/auth/mfa.rs", 1, "trims what a person typed"),
     ("vault/auth/mod.rs", 3, "the body of a log-in, and whether a session came back"),
+    ("vault/auth/oidc.rs", 1, "the code of a browser, in the query of the log-in that it is for"),
     ("vault/call.rs", 2, "whether two sessions are one"),
     ("vault/sessions.rs", 1, "trims what a person typed"),
 ];

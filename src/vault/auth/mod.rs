@@ -6,7 +6,10 @@ mod cert;
 mod jwt;
 mod ldap;
 mod mfa;
+mod oidc;
 mod userpass;
+
+use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -59,29 +62,49 @@ pub(super) async fn log_in(cx: &LogIn<'_>) -> Result<Granted, VaultError> {
         AuthMethod::Cert { mount, role, pair } => {
             cert::log_in(cx, mount, role.as_deref(), pair.is_some()).await
         }
-        AuthMethod::Oidc { .. } => {
-            Err(VaultError::Unsupported { vault: cx.vault.origin().to_owned(), method: "oidc" })
-        }
+        AuthMethod::Oidc { mount, role } => oidc::log_in(cx, mount, role.as_deref()).await,
     }
 }
 
 impl LogIn<'_> {
     /// Knocks, and satisfies what further factors the server wants.
     async fn knock(&self, door: &Door<'_>, body: &impl Serialize) -> Result<Granted, VaultError> {
+        let (path, reply, asked_at) = self.post(door, body, self.vault.deadline()).await?;
+        self.settle(door, &path, reply, asked_at).await
+    }
+
+    /// Asks at a door; the answer with its path and when it was asked for.
+    async fn post(
+        &self,
+        door: &Door<'_>,
+        body: &impl Serialize,
+        deadline: Instant,
+    ) -> Result<(String, Reply, Timestamp), VaultError> {
         let mut parts = vec!["auth", door.mount];
         parts.extend(door.path);
         let path = path::join(&parts)?;
-        let ask = Ask::post(&path, self.body(&path, body)?, self.vault.deadline());
+        let ask = Ask::post(&path, self.body(&path, body)?, deadline);
         let asked_at = self.vault.now();
         // Security: a log-in whose fate is unknown is not repeated, lest a person be locked out or
         // a secret id used up.
         let reply = self.vault.exchange.ask(ask).await?;
-        let granted = self.granted(door, &path, reply, asked_at)?;
+        Ok((path, reply, asked_at))
+    }
+
+    /// What a log-in gave, once what further factors the server wants are satisfied.
+    async fn settle(
+        &self,
+        door: &Door<'_>,
+        path: &str,
+        reply: Reply,
+        asked_at: Timestamp,
+    ) -> Result<Granted, VaultError> {
+        let granted = self.granted(door, path, reply, asked_at)?;
         match granted.auth.mfa_requirement {
             Some(ref wanted) if granted.auth.client_token.expose_secret().is_empty() => {
                 mfa::satisfy(self, door, wanted).await
             }
-            _ => self.with_token(&path, granted),
+            _ => self.with_token(path, granted),
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::oidc::callback::CallbackError;
 
 fn told(error: &VaultError) -> String {
     let lines = [Some(error.to_string()), error.why(), error.hint()];
@@ -142,8 +143,49 @@ fn every_error_says_what_why_and_what_mends_it() {
             "2 `../x\u{fffd}` cannot be part of a path in Vault\n  it is empty, or has an empty, `.` or `..` segment",
         ),
         (
-            VaultError::Unsupported { vault: vault(), method: "oidc" },
-            "2 this version cannot log in to `https://vault:8200` with `oidc`\n  choose another method in `auth` of this vault",
+            VaultError::RedirectNotAllowed {
+                vault: vault(),
+                mount: "oidc".into(),
+                role: Some("dev".into()),
+                redirect_uri: "http://localhost:8250/oidc/callback".into(),
+            },
+            "4 `https://vault:8200` has no address to log in at with role `dev` at `auth/oidc`\n  it does not say why; most often the role does not allow `http://localhost:8250/oidc/callback`, and its log says what else\n  ask an operator to add `http://localhost:8250/oidc/callback` to the role's `allowed_redirect_uris`",
+        ),
+        (
+            VaultError::NoDeviceCode { vault: vault(), mount: "oidc".into(), role: None },
+            "4 `https://vault:8200` gives no code for another device with the default role at `auth/oidc`\n  only a role of OpenBao with `callback_mode` `device` does, where the provider can\n  {program} login --no-browser{profile}{vault}{config}",
+        ),
+        (
+            VaultError::Callback {
+                vault: vault(),
+                cause: CallbackError::Refused {
+                    code: "access_denied".into(),
+                    description: Some("the person said no".into()),
+                },
+            },
+            "4 no log-in to `https://vault:8200`: the provider refused the log-in\n  access_denied: the person said no\n  {program} login{profile}{vault}{config}",
+        ),
+        (
+            VaultError::Callback {
+                vault: vault(),
+                cause: CallbackError::Refused { code: "invalid_scope".into(), description: None },
+            },
+            "4 no log-in to `https://vault:8200`: the provider refused the log-in\n  invalid_scope\n  ask whoever runs the provider what this client may ask for",
+        ),
+        (
+            VaultError::Callback { vault: vault(), cause: CallbackError::Unanswered { others: 2 } },
+            "5 no log-in to `https://vault:8200`: no answer came in time\n  2 came that did not belong to this log-in, and were refused\n  try again, or allow more time with `--login-timeout`",
+        ),
+        (
+            VaultError::Callback {
+                vault: vault(),
+                cause: CallbackError::Listen { why: "Too many open files (os error 24)".into() },
+            },
+            "1 no log-in to `https://vault:8200`: no browser's answer can be waited for on this machine's loopback\n  Too many open files (os error 24)\n  {program} login --device-code{profile}{vault}{config}",
+        ),
+        (
+            VaultError::Callback { vault: vault(), cause: CallbackError::Taken { port: 8250 } },
+            "5 no log-in to `https://vault:8200`: port 8250 of this machine is taken by another program\n  the provider sends the browser to this port and to no other\n  end that program (perhaps another log-in), then try again",
         ),
         (
             VaultError::Unanswered { vault: vault() },

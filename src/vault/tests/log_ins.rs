@@ -183,16 +183,6 @@ async fn cert_presents_its_pair_with_every_call() {
 }
 
 #[tokio::test]
-async fn what_this_version_cannot_do_is_said() {
-    let oidc = AuthMethod::Oidc { mount: "oidc".into(), role: None };
-    let told = refused(oidc.clone(), vec![], &Typist::default()).await;
-    assert_eq!(told[0], "this version cannot log in to `VAULT` with `oidc`");
-    let server = Scripted::new([]);
-    let error = vault(&server, oidc, &Arc::default()).session().await.unwrap_err();
-    assert!(matches!(error, VaultError::LoginRequired { .. }));
-}
-
-#[tokio::test]
 async fn a_refused_log_in_names_method_mount_and_person_and_is_not_repeated() {
     let told =
         refused(userpass(), vec![errors(400, "invalid username or password")], &Typist::who_types(["x"]))
