@@ -97,7 +97,10 @@ impl Desktop {
 /// Why it was not asked.
 pub fn open(env: &Env, address: &Url) -> Result<(), NotOpened> {
     // Security: what a kubeconfig added, `BROWSER` or `PATH` among it, does not count.
-    let variables = env.for_child();
+    let mut variables = env.for_child();
+    if !env.can_tell_what_was_added() {
+        variables.retain(|name, _| !names_a_program(name));
+    }
     let kernel = std::fs::read_to_string("/proc/version").unwrap_or_default();
     let commands = commands(&variables, Desktop::of(&variables, &kernel), address)?;
     let mut outcome = Err(NotOpened::NoProgram);
@@ -108,6 +111,11 @@ pub fn open(env: &Env, address: &Url) -> Result<(), NotOpened> {
         }
     }
     outcome
+}
+
+/// Variables that say which program is run, and where.
+fn names_a_program(name: &str) -> bool {
+    ["BROWSER", "PATH", "SYSTEMROOT"].iter().any(|variable| name.eq_ignore_ascii_case(variable))
 }
 
 /// The commands that may open it, each as its words, the most wanted first.

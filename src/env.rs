@@ -137,6 +137,13 @@ impl Env {
         settled.or_else(|| self.of_parent(|_| true)).unwrap_or_else(|| self.variables.clone())
     }
 
+    /// Whether [`Self::for_child`] surely holds nothing that a kubeconfig added.
+    #[must_use]
+    pub fn can_tell_what_was_added(&self) -> bool {
+        let is_client = self.get("KUBERNETES_EXEC_INFO").is_some();
+        !is_client || self.for_child.is_some() || self.of_parent(names_a_place).is_some()
+    }
+
     /// Those of the parent's variables that are wanted, where a client ran us.
     fn of_parent(&self, wanted: fn(&str) -> bool) -> Option<BTreeMap<String, String>> {
         self.get("KUBERNETES_EXEC_INFO").and_then(|_| parent_environment(wanted))

@@ -17,6 +17,7 @@
 )]
 
 pub mod admit;
+pub mod attended;
 pub mod broker;
 pub mod browser;
 pub mod cache;

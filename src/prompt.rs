@@ -46,8 +46,10 @@ impl Terminal {
 
     /// The same person, who wants to log in like this, and whose browser is found in this environment.
     #[must_use]
-    pub fn who_wants(self, how: LogInHow, env: &Env) -> Self {
-        Self { how, browser: Some(env.clone()), ..self }
+    pub fn who_wants(mut self, how: LogInHow, env: &Env) -> Self {
+        self.how = how;
+        self.browser = Some(env.clone());
+        self
     }
 
     /// Until when the answer to a question that is asked now is waited for.

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::source::SourceFlags;
 use super::{Context, DONE, KubeconfigFlags, output};
+use crate::attended;
 use crate::broker::{How, Wish};
 use crate::cluster::Cluster;
 use crate::config::ClusterProfile;
@@ -16,6 +17,8 @@ use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::exec::{self, ApiVersion, ExecError};
 use crate::issue::{self, Asker, Conditions};
+use crate::person::LogInHow;
+use crate::prompt::{self, Terminal};
 use crate::trust::TrustError;
 
 #[derive(Debug, Args)]
@@ -55,7 +58,13 @@ pub(super) fn run(mut flags: Flags, context: &mut Context) -> Result<ExitCode, E
         KubeconfigFlags { kubeconfig: flags.kubeconfig.take(), context: flags.context.take() };
     let Call { order, asker, wish, version, interactive } = understand(flags, context)?;
     let conditions = Conditions { wish, asker, ..context.conditions() };
-    let outcome = issue::token(&context.env, &order, &conditions, &mut context.calling);
+    // Security: a person is asked only where the client says that it may be, and at a terminal.
+    let outcome = if interactive && prompt::somebody_is_there() {
+        let person = Terminal::default().who_wants(LogInHow::Browser, &context.env);
+        attended::token(&context.env, &order, &conditions, &person, &mut context.calling)
+    } else {
+        issue::token(&context.env, &order, &conditions, &mut context.calling)
+    };
     let issued = outcome.map_err(|error| {
         context.learn(&order);
         let error = telling_what_was_ignored(error, &context.env);

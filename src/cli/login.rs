@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Context, DONE, duration, output, profiles};
+use crate::attended;
 use crate::broker::Wish;
 use crate::config::LogInOverrides;
 use crate::desk::{Desk, Order};
@@ -83,9 +84,11 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
 
 fn one(order: &Order, sign_in: &mut SignIn, person: &Terminal, context: &mut Context) -> Result<(), Error> {
     let conditions = context.conditions();
+    let turn = attended::turn_of_command(&context.env, order, &conditions, person)?;
     if let Some(line) = sign_in.one(&context.env, order, &conditions, person, &mut context.calling)? {
         output::note(&line);
     }
+    drop(turn);
     // Without a profile or a role there is a log-in and nothing to fetch.
     if Desk::open(context.env.clone(), order).is_ok() {
         let issued = profiles::keep(order, Wish::Usual, context)?;

@@ -254,6 +254,14 @@ impl Home {
         self.finished(&child.wait_with_output().unwrap())
     }
 
+    /// The same at a terminal.
+    pub fn script_at_terminal(&self, script: &str) -> Terminal {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-euc", script]);
+        self.prepare(&mut command);
+        Terminal::start(command)
+    }
+
     /// Runs a shell script in this home: `$KUBECTL` and `$PLUGIN` are the programs.
     pub fn shell(&self, kubeconfig: Option<&Path>, script: &str) -> Run {
         let mut command = Command::new("/bin/sh");

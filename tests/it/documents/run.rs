@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::markdown::{Block, Page};
 use super::world::{AUDIENCE, PASSWORD, World, text_of};
 use super::{Kind, yaml};
+use crate::browser_log_ins::browser_that_says_yes;
 use crate::home::Home;
 use crate::rig::{folder, poll};
 
@@ -33,6 +34,7 @@ pages! {
     token: "docs/auth-token.md",
     userpass: "docs/auth-userpass.md",
     ldap: "docs/auth-ldap.md",
+    oidc: "docs/auth-oidc.md",
     approle: "docs/auth-approle.md",
     kubernetes: "docs/auth-kubernetes.md",
     jwt: "docs/auth-jwt.md",
@@ -70,7 +72,7 @@ fn visited(path: &'static str) {
 fn needs(path: &str) -> &'static [&'static str] {
     match path {
         ENGINE => &[],
-        "docs/source-vault-identity.md" => &["docs/auth-userpass.md"],
+        "docs/source-vault-identity.md" | "docs/auth-oidc.md" => &["docs/auth-userpass.md"],
         "docs/identities.md" => &["docs/auth-jwt.md", "docs/auth-kubernetes.md"],
         "README.md" => &["docs/auth-userpass.md", "docs/identities.md"],
         _ => &[ENGINE],
@@ -108,7 +110,11 @@ impl OnePage {
                 Kind::Settings => home = Some(self.home(&block.text)),
                 Kind::Person => {
                     let home = home.get_or_insert_with(|| self.home(&settings_of_engine()));
-                    home.script(&text, &format!("{PASSWORD}\n")).succeeded_at(&place);
+                    if self.page.path == "docs/auth-oidc.md" {
+                        self.with_browser(home, &place, &text);
+                    } else {
+                        home.script(&text, &format!("{PASSWORD}\n")).succeeded_at(&place);
+                    }
                     ran += 1;
                 }
                 Kind::Manifest => self.is_accepted(&place, &text),
@@ -116,6 +122,17 @@ impl OnePage {
             }
         }
         assert!(ran > 0, "{}: a person runs nothing here", self.page.path);
+    }
+
+    /// Runs a person's script at a terminal, with a browser in which alice says yes.
+    fn with_browser(&self, home: &Home, place: &str, script: &str) {
+        let vault = &self.world.vault;
+        let alice = vault.anonymous().write("auth/userpass/login/alice", &json!({"password": PASSWORD}));
+        let session = alice["auth"]["client_token"].as_str().unwrap();
+        browser_that_says_yes(home, vault, session);
+        let ended = home.script_at_terminal(script).end();
+        home.showed(&ended.shown);
+        assert_eq!(ended.code, Some(0), "{place}: {ended:?}");
     }
 
     fn operate(&self, place: &str, script: &str) {

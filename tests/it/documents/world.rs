@@ -120,6 +120,11 @@ impl World {
             if page.ends_with("auth-ldap.md") { &self.directory.address } else { &self.vault.address };
         let path = |path: &Path| path.display().to_string();
         text.replace("https://vault.corp.example:8200", vault)
+            // The provider of the page about browsers is the server itself.
+            .replace(
+                "https://sso.corp.example",
+                &format!("{}/v1/identity/oidc/provider/default", self.vault.address),
+            )
             .replace("https://prod.example:6443", &self.cluster.server)
             .replace("https://token.actions.githubusercontent.com", &self.github.double.address)
             .replace("https://gitlab.corp.example", &self.gitlab.double.address)
@@ -134,12 +139,16 @@ impl World {
     pub fn operate(&self, place: &str, folder: &Path, script: &str) {
         let vault =
             if place.contains("auth-ldap.md") { &self.directory.address } else { &self.vault.address };
+        let client = place.contains("auth-oidc.md").then(|| self.client_of_provider());
         let run = || {
             let mut command = Command::new("/bin/sh");
             command.args(["-euc", script]).current_dir(folder).stdin(Stdio::null());
             command.env_clear().env("PATH", self.path()).env("HOME", folder).env("PASSWORD", PASSWORD);
             command.env("KUBECONFIG", &self.cluster.kubeconfig).env("VAULT_ADDR", vault);
             command.env("VAULT_CACERT", self.vault.ca_file()).env("VAULT_TOKEN", &self.vault.root_token);
+            if let Some((id, secret)) = &client {
+                command.env("CLIENT_ID", id).env("CLIENT_SECRET", secret);
+            }
             command.output().unwrap()
         };
         // The API server's admission looks accounts up in a cache, which learns of a new one a moment later.
@@ -151,6 +160,20 @@ impl World {
         });
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{place}: {complaint}\n{script}");
+    }
+}
+
+impl World {
+    /// The client that an operator of the provider made for Vault.
+    fn client_of_provider(&self) -> (String, String) {
+        let root = self.vault.root();
+        let redirects = ["http://localhost:8250/oidc/callback"];
+        let body =
+            json!({"redirect_uris": redirects, "assignments": ["allow_all"], "client_type": "confidential"});
+        root.write("identity/oidc/client/vault", &body);
+        let client = root.read("identity/oidc/client/vault");
+        let text = |name: &str| client[name].as_str().unwrap().to_owned();
+        (text("client_id"), text("client_secret"))
     }
 }
 
