@@ -40,6 +40,7 @@ fn names_a_place(name: &str) -> bool {
     name.strip_prefix("VAULT_").or_else(|| name.strip_prefix("BAO_")).is_some_and(|rest| {
         !matches!(rest, "TOKEN" | "MFA" | "WRAP_TTL" | "CLIENT_TIMEOUT" | "MAX_RETRIES" | "RATE_LIMIT")
     }) || name.starts_with("ACTIONS_ID_TOKEN_REQUEST_")
+        || name.starts_with("AZURE_")
 }
 
 /// One reading of the environment.

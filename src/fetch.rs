@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cache::Sessions;
-use crate::config::{AuthMethod, JwtOrigin, TlsSettings, VaultSettings};
+use crate::config::{AuthMethod, Identity, JwtOrigin, Name, TlsSettings, TokenExchange, VaultSettings};
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::http;
@@ -14,6 +14,8 @@ use crate::identity::{self, Workload};
 use crate::issue::Conditions;
 use crate::keys;
 use crate::network::on_the_network;
+use crate::oidc::OidcError;
+use crate::source::token_exchange::{self, Exchange};
 use crate::source::{Asking, Fetched, Source};
 use crate::trust;
 use crate::vault::session::SessionKey;
@@ -25,12 +27,16 @@ use crate::vault::{JwtSource, Parts, Patience, Vault, found_token};
 /// What the source, or the way to it, fails with.
 pub fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Fetched, Error> {
     on_the_network(async {
-        let source = Source::new(&desk.request.source, |_| {
-            let (Some(settings), Some(key)) = (&desk.request.vault, &desk.session_key) else {
-                return Err(Error::Fault("the source names no vault".into()));
-            };
-            Ok(Arc::new(vault(desk, settings, key, conditions)?))
-        })?;
+        let source = Source::new(
+            &desk.request.source,
+            |_| {
+                let (Some(settings), Some(key)) = (&desk.request.vault, &desk.session_key) else {
+                    return Err(Error::Fault("the source names no vault".into()));
+                };
+                Ok(Arc::new(vault(desk, settings, key, conditions)?))
+            },
+            |settings| exchange(desk, settings, conditions),
+        )?;
         let asking = Asking {
             server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
             certificate_authority: desk.cluster.as_ref().and_then(|cluster| cluster.authority_pem.clone()),
@@ -72,6 +78,28 @@ pub fn vault(
     })?)
 }
 
+/// An exchange, whose subject may be the identity token of a Vault.
+fn exchange(desk: &Desk, settings: &TokenExchange, conditions: &Conditions) -> Result<Exchange, Error> {
+    // Security: a token or a secret goes only to a place that the person's settings name.
+    trust::judge_service(desk.request.named_by, settings)?;
+    let deadline = Instant::now() + conditions.timeout;
+    let subject = keys::subject_of(settings, &desk.request)
+        .map(|(name, identity)| workload_of(desk, name, &identity, conditions, deadline));
+    let tls = TlsSettings {
+        certificate_authorities: settings.certificate_authority.iter().cloned().collect(),
+        ..TlsSettings::default()
+    };
+    let http = http::Client::new(&tls, &desk.request.transport, None).map_err(OidcError::from)?;
+    Ok(Exchange::new(token_exchange::Parts {
+        settings: settings.clone(),
+        http,
+        subject,
+        deadline,
+        clock: conditions.clock,
+        pause: |duration| Box::pin(tokio::time::sleep(duration)),
+    }))
+}
+
 /// The workload whose JWT logs in, for the methods that take one.
 fn workload(
     desk: &Desk,
@@ -85,6 +113,16 @@ fn workload(
         _ => return None,
     };
     let identity = keys::identity_of(name, &desk.request)?;
+    Some(workload_of(desk, name, &identity, conditions, deadline))
+}
+
+fn workload_of(
+    desk: &Desk,
+    name: Option<&Name>,
+    identity: &Identity,
+    conditions: &Conditions,
+    deadline: Instant,
+) -> Arc<dyn JwtSource> {
     let parts = identity::Parts {
         env: &desk.env,
         http: &|| http::Client::new(&TlsSettings::default(), &desk.request.transport, None),
@@ -97,5 +135,5 @@ fn workload(
         clock: conditions.clock,
         deadline,
     };
-    Some(Arc::new(Workload::new(name, &identity, &parts)))
+    Arc::new(Workload::new(name, identity, &parts))
 }

@@ -8,7 +8,7 @@ use crate::cache::{CacheKey, KeyBuilder};
 use crate::cluster::Cluster;
 use crate::config::{
     AuthMethod, ClusterPin, Identity, JwtOrigin, Name, Pem, Request, SourceSettings, TlsSettings,
-    VaultSettings,
+    TokenExchange, VaultSettings,
 };
 use crate::env::Env;
 use crate::identity;
@@ -52,7 +52,7 @@ pub fn token_key(
         // Whoever lays another Vault token into the environment or `~/.vault-token` is another caller.
         .optional("found", takes_found.then(|| found_token::fingerprint(env)).flatten())
         .list("pins", request.pins.iter().map(pin));
-    bound_to(source(key, &request.source), cluster).finish()
+    bound_to(source(key, request, env), cluster).finish()
 }
 
 /// Security: the cluster is its CA where there is one, else host, port and path, by the rule that
@@ -76,7 +76,8 @@ fn pin(pin: &ClusterPin) -> Vec<u8> {
     key.finish().as_bytes().to_vec()
 }
 
-fn source(key: KeyBuilder, source: &SourceSettings) -> KeyBuilder {
+fn source(key: KeyBuilder, request: &Request, env: &Env) -> KeyBuilder {
+    let source = &request.source;
     let key = key.part("source", source.name());
     match source {
         SourceSettings::VaultKubernetes(engine) => key
@@ -93,11 +94,56 @@ fn source(key: KeyBuilder, source: &SourceSettings) -> KeyBuilder {
             .optional("cluster", document.cluster.as_deref())
             .optional("team", document.team.as_deref()),
         SourceSettings::VaultIdentity(role) => key.part("role", &role.role),
-        SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => {
+        SourceSettings::TokenExchange(settings) => exchange(key, settings, request, env),
+        SourceSettings::Oidc(_) | SourceSettings::TokenRequest(_) => {
             // Nothing of these kinds is kept by this version; their settings are all of the answer.
             key.part("settings", format!("{source:?}"))
         }
     }
+}
+
+/// Every field changes the answer, and so does whose token is exchanged.
+fn exchange(key: KeyBuilder, settings: &TokenExchange, request: &Request, env: &Env) -> KeyBuilder {
+    let subject =
+        subject_of(settings, request).and_then(|(name, identity)| who(name, &identity, request, env));
+    let url = |url: &Option<url::Url>| url.as_ref().map(url::Url::to_string);
+    let parameters = settings.parameters.iter().flat_map(|(name, value)| [name, value]);
+    key.part("preset", settings.preset.name())
+        .optional("host", url(&settings.host))
+        .optional("issuer", settings.issuer.as_ref().map(crate::config::Issuer::as_str))
+        .optional("tokenEndpoint", url(&settings.token_endpoint))
+        .optional("identity", subject)
+        .optional("clientId", settings.client_id.as_deref())
+        .optional(
+            "clientSecretFile",
+            settings.client_secret_file.as_ref().map(|file| file.as_os_str().as_encoded_bytes()),
+        )
+        .part("clientAuthentication", format!("{:?}", settings.client_authentication))
+        .optional("accountId", settings.account_id.as_deref())
+        .optional("tenantId", settings.tenant_id.as_deref())
+        .optional("authorityHost", url(&settings.authority_host))
+        .optional("serviceAccount", settings.service_account.as_deref())
+        .list("scopes", &settings.scopes)
+        .list("audiences", &settings.audiences)
+        .optional("subjectTokenType", settings.subject_token_type.as_deref())
+        .optional("requestedTokenType", settings.requested_token_type.as_deref())
+        .part("result", format!("{:?}", settings.result))
+        .list("parameters", parameters)
+        .optional("certificateAuthority", settings.certificate_authority.as_ref().map(pem))
+}
+
+/// Whose token an exchange hands over: an identity of the settings, or the file that the environment
+/// names in its place.
+#[must_use]
+pub fn subject_of<'a>(
+    settings: &'a TokenExchange,
+    request: &Request,
+) -> Option<(Option<&'a Name>, Identity)> {
+    if let Some(name) = &settings.identity {
+        return Some((Some(name), identity_of(Some(name), request)?));
+    }
+    let path = settings.federated_token_file.clone()?;
+    Some((None, Identity::Kubernetes { audience: None, path }))
 }
 
 fn tls(key: KeyBuilder, tls: &TlsSettings) -> KeyBuilder {
@@ -148,9 +194,12 @@ fn method(key: KeyBuilder, auth: &AuthMethod, request: &Request, env: &Env) -> K
 
 /// Whose token a workload would log in with; none where it cannot be read now.
 fn workload(name: Option<&Name>, request: &Request, env: &Env) -> Option<String> {
-    let identity = identity_of(name, request)?;
-    let fingerprint = identity::fingerprint(name, &identity, env).ok()?;
-    let issuer = match &identity {
+    who(name, &identity_of(name, request)?, request, env)
+}
+
+fn who(name: Option<&Name>, identity: &Identity, request: &Request, env: &Env) -> Option<String> {
+    let fingerprint = identity::fingerprint(name, identity, env).ok()?;
+    let issuer = match identity {
         // Whose identity a Vault issues depends on who is logged in to it.
         Identity::VaultIdentity { vault, .. } => {
             request.vault_named(vault).map(|vault| session_key(&vault, request, env).0)

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::{self, Cluster, ClusterFlaw, KnownCluster};
-use crate::config::{ClusterPin, NamedBy, Pem, VaultSettings};
+use crate::config::{ClusterPin, NamedBy, Pem, TokenExchange, VaultSettings};
 use crate::error::{ExitCode, Explain, shell_word};
 use crate::keys;
 use crate::memory::Remembered;
@@ -98,6 +98,12 @@ pub enum TrustError {
         /// Variables that only the kubeconfig set.
         foreign: Vec<String>,
     },
+    /// A service that only the kubeconfig names.
+    #[error("refused to send a token or a secret to {address}: your settings do not name it")]
+    UnknownService {
+        /// Its address.
+        address: String,
+    },
     /// `trust` without a context.
     #[error("`trust` needs the context whose cluster is meant")]
     ContextMissing,
@@ -159,6 +165,7 @@ impl Explain for TrustError {
             | Self::TlsOff { .. }
             | Self::NoClusterInfo
             | Self::UnknownVault { .. }
+            | Self::UnknownService { .. }
             | Self::Fingerprint { .. }
             | Self::NobodyToAsk { .. }
             | Self::Declined { .. }
@@ -181,7 +188,9 @@ impl Explain for TrustError {
                 "only the kubeconfig's `exec.env` sets {}",
                 foreign.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             )),
-            Self::UnknownVault { .. } => Some("only a flag names it, which may be the kubeconfig's".into()),
+            Self::UnknownVault { .. } | Self::UnknownService { .. } => {
+                Some("only a flag names it, which may be the kubeconfig's".into())
+            }
             Self::Memory { reason, .. } | Self::NotKept { reason, .. } => Some(reason.clone()),
             Self::Fingerprint { fingerprints, .. } | Self::NobodyToAsk { fingerprints, .. } => {
                 Some(match fingerprints.as_slice() {
@@ -214,6 +223,9 @@ impl Explain for TrustError {
             Self::Cluster(_) => Some("kubectl config view --minify".into()),
             Self::UnknownVault { address, .. } => {
                 Some(format!("{{program}} login{{config}} --vault-address {}", shell_word(address)))
+            }
+            Self::UnknownService { .. } => {
+                Some("write the profile into your settings file, and leave `--config` out".into())
             }
             Self::ContextMissing => Some("{program} trust{profile}{source}{config} --context CONTEXT".into()),
             Self::Fingerprint { .. } | Self::NobodyToAsk { .. } => Some(
@@ -333,6 +345,23 @@ pub fn judge_vault(
         NamedBy::Settings | NamedBy::Environment => Ok(()),
         NamedBy::Flag if logged_in.contains(&identity) => Ok(()),
         NamedBy::Flag => Err(TrustError::UnknownVault { address, foreign: foreign.to_vec() }),
+    }
+}
+
+/// Judges whether the service of an exchange may be sent a workload's JWT or a client's secret.
+///
+/// # Errors
+/// [`TrustError::UnknownService`] where only a file that a flag names says so.
+pub fn judge_service(named_by: NamedBy, exchange: &TokenExchange) -> Result<(), TrustError> {
+    match named_by {
+        NamedBy::Settings | NamedBy::Environment => Ok(()),
+        NamedBy::Flag => {
+            let places = [&exchange.host, &exchange.token_endpoint, &exchange.authority_host];
+            let address = places.into_iter().flatten().next().map(url::Url::to_string);
+            let address = address.or_else(|| exchange.issuer.as_ref().map(ToString::to_string));
+            let address = address.unwrap_or_else(|| format!("`{}`", exchange.preset.name()));
+            Err(TrustError::UnknownService { address })
+        }
     }
 }
 

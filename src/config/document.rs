@@ -10,11 +10,12 @@ use serde_saphyr::{Error as YamlError, Spanned};
 
 use super::Name;
 use super::problem::{Alternatives, Place, SettingsError};
+use super::sources::{ResultField, SecretPlace};
 use super::types::{Issuer, Journaling, ProviderToken, Store, VaultAddress};
 use super::value::{
     AccountName, ApiVersion, Audience, ClusterName, ConfigKind, DocumentPath, FieldName, FilePath, Lifetime,
-    Mount, Namespace, PemText, Port, Role, Scope, ServerAddress, ServerName, TeamName, Text, VariableName,
-    VaultNamespace, WebAddress,
+    Mount, Namespace, PathPart, PemText, Port, Role, Scope, ServerAddress, ServerName, TeamName, Text,
+    VariableName, VaultNamespace, WebAddress,
 };
 
 /// A name, and where it stands, for the message that it names nothing.
@@ -190,22 +191,25 @@ mappings! {
     IdentitySource { vault: Option<Reference>, role: Role, }
     OidcEntry { provider: Reference, }
     ExchangeSource {
-        preset: Option<Text>,
+        preset: Option<Spanned<Text>>,
         host: Option<WebAddress>,
         issuer: Option<Issuer>,
         token_endpoint: Option<WebAddress>,
         identity: Option<Reference>,
         client_id: Option<Text>,
         client_secret_file: Option<FilePath>,
-        account_id: Option<Text>,
-        tenant_id: Option<Text>,
+        client_authentication: Option<SecretPlaceWord>,
+        account_id: Option<PathPart>,
+        tenant_id: Option<PathPart>,
         authority_host: Option<WebAddress>,
+        service_account: Option<PathPart>,
         #[serde(default, deserialize_with = "or_empty")]
         scopes: Vec<Scope>,
         #[serde(default, deserialize_with = "or_empty")]
         audiences: Vec<Audience>,
         subject_token_type: Option<Text>,
         requested_token_type: Option<Text>,
+        result: Option<ResultWord>,
         #[serde(default, deserialize_with = "or_empty")]
         parameters: BTreeMap<Text, String>,
         certificate_authority: Option<PemText>,
@@ -279,6 +283,38 @@ pub(super) enum Source {
     Oidc(OidcEntry),
     TokenExchange(Box<Spanned<ExchangeSource>>),
     TokenRequest(RequestSource),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum SecretPlaceWord {
+    Basic,
+    Post,
+}
+
+impl From<SecretPlaceWord> for SecretPlace {
+    fn from(word: SecretPlaceWord) -> Self {
+        match word {
+            SecretPlaceWord::Basic => Self::Basic,
+            SecretPlaceWord::Post => Self::Post,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum ResultWord {
+    AccessToken,
+    IdToken,
+}
+
+impl From<ResultWord> for ResultField {
+    fn from(word: ResultWord) -> Self {
+        match word {
+            ResultWord::AccessToken => Self::AccessToken,
+            ResultWord::IdToken => Self::IdToken,
+        }
+    }
 }
 
 /// A word that is harder to write by mistake than `true`.

@@ -191,7 +191,7 @@ impl Settings {
     }
 
     /// The same above an administrator's `/etc/vaulttoken/config.yaml`.
-    pub(super) fn of_texts(
+    pub(crate) fn of_texts(
         administrator: &str,
         person: &str,
         person_named_by: NamedBy,

@@ -4,6 +4,7 @@
 mod document;
 mod duration;
 mod environment;
+mod exchange;
 mod explain;
 mod extension;
 mod kubeconfig;

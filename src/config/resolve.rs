@@ -58,6 +58,9 @@ impl Request {
         };
         wishes.apply(&mut source)?;
         check_document_path(&source)?;
+        if let SourceSettings::TokenExchange(exchange) = &mut source {
+            exchange.fill(env)?;
+        }
         Self::of_parts(settings, env, &wishes, profile, source)
     }
 

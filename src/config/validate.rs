@@ -10,7 +10,7 @@ use super::document::{
 use super::problem::{EntryKind, Place, SettingsError};
 use super::read::Owner;
 use super::sources::{
-    OidcSource, SourceSettings, TokenExchange, TokenRequestSource, VaultIdentity, VaultKubernetes, VaultKv,
+    OidcSource, SourceSettings, TokenRequestSource, VaultIdentity, VaultKubernetes, VaultKv,
 };
 use super::types::{
     AuthMethod, ClusterPin, Identity, Journaling, JwtOrigin, NamedBy, Pem, Profile, Provider, Settings,
@@ -88,23 +88,23 @@ pub(super) fn validate(document: Document, origin: &Origin<'_>) -> Result<Readin
     Ok(reading)
 }
 
-struct Validation<'a> {
+pub(super) struct Validation<'a> {
     origin: &'a Origin<'a>,
     mentions: Vec<Mention>,
 }
 
 impl Validation<'_> {
-    fn at(&self, location: serde_saphyr::Location) -> Place {
+    pub(super) fn at(&self, location: serde_saphyr::Location) -> Place {
         place(self.origin.file, location)
     }
 
-    fn mention(&mut self, kind: EntryKind, reference: Reference) -> Name {
+    pub(super) fn mention(&mut self, kind: EntryKind, reference: Reference) -> Name {
         let place = self.at(reference.referenced);
         self.mentions.push(Mention { kind, name: reference.value.clone(), place });
         reference.value
     }
 
-    fn path(&self, FilePath(text): FilePath) -> PathBuf {
+    pub(super) fn path(&self, FilePath(text): FilePath) -> PathBuf {
         self.resolve(&text)
     }
 
@@ -116,7 +116,7 @@ impl Validation<'_> {
         }
     }
 
-    fn pem(&self, PemText(text): PemText) -> Pem {
+    pub(super) fn pem(&self, PemText(text): PemText) -> Pem {
         if text.contains("-----BEGIN ") { Pem::Inline(text) } else { Pem::File(self.resolve(&text)) }
     }
 
@@ -368,49 +368,16 @@ impl Validation<'_> {
             }),
         })
     }
-
-    fn exchange(
-        &mut self,
-        fields: document::ExchangeSource,
-        location: serde_saphyr::Location,
-    ) -> Result<TokenExchange, SettingsError> {
-        let problem = match (&fields.preset, &fields.issuer, &fields.token_endpoint) {
-            (None, None, None) => Some("one of `preset`, `issuer` and `tokenEndpoint` is needed"),
-            (_, Some(_), Some(_)) => Some("`issuer` and `tokenEndpoint` exclude each other"),
-            _ => None,
-        };
-        if let Some(problem) = problem {
-            return Err(SettingsError::Combination { place: self.at(location), problem });
-        }
-        Ok(TokenExchange {
-            preset: fields.preset.map(|preset| preset.0),
-            host: fields.host.map(|host| host.0),
-            issuer: fields.issuer,
-            token_endpoint: fields.token_endpoint.map(|endpoint| endpoint.0),
-            identity: fields.identity.map(|identity| self.mention(EntryKind::Identity, identity)),
-            client_id: fields.client_id.map(|id| id.0),
-            client_secret_file: fields.client_secret_file.map(|path| self.path(path)),
-            account_id: fields.account_id.map(|id| id.0),
-            tenant_id: fields.tenant_id.map(|id| id.0),
-            authority_host: fields.authority_host.map(|host| host.0),
-            scopes: scopes(fields.scopes),
-            audiences: audiences(fields.audiences),
-            subject_token_type: fields.subject_token_type.map(|kind| kind.0),
-            requested_token_type: fields.requested_token_type.map(|kind| kind.0),
-            parameters: fields.parameters.into_iter().map(|(name, value)| (name.0, value)).collect(),
-            certificate_authority: fields.certificate_authority.map(|pem| self.pem(pem)),
-        })
-    }
 }
 
 fn mount_or(mount: Option<Mount>, default: &str) -> String {
     mount.map_or_else(|| default.to_owned(), |mount| mount.0)
 }
 
-fn scopes(scopes: Vec<Scope>) -> Vec<String> {
+pub(super) fn scopes(scopes: Vec<Scope>) -> Vec<String> {
     scopes.into_iter().map(|scope| scope.0).collect()
 }
 
-fn audiences(audiences: Vec<Audience>) -> Vec<String> {
+pub(super) fn audiences(audiences: Vec<Audience>) -> Vec<String> {
     audiences.into_iter().map(|audience| audience.0).collect()
 }

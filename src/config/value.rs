@@ -89,6 +89,8 @@ checked_text! {
     FilePath: |text| !text.is_empty() && !text.chars().any(char::is_control), "a file", "a path is expected";
     /// The name that a server's certificate must have.
     ServerName: |text| is_plain(text) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:*".contains(&b)), "a server name", "a host name is expected";
+    /// What becomes one part of an address: an account, a tenant, a service account.
+    PathPart: |text| is_part(text) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b)), "an account or a tenant", "letters, digits, `.`, `-`, `_` and `@` are expected";
     /// Any other text that is not empty.
     Text: is_plain, "a value", "text without control characters is expected, and not empty";
     /// The only version there is.

@@ -1,10 +1,7 @@
 //! Which profile a host means. It reads settings and decides; it fetches nothing.
 
 use super::{DatabricksError, Host};
-use crate::config::{Name, Settings, SourceSettings, TokenExchange};
-
-/// The name of the preset whose profiles are for Databricks.
-const PRESET: &str = "databricks";
+use crate::config::{Name, Preset, Settings, SourceSettings, TokenExchange};
 
 /// A profile whose tokens are for a workspace or an account.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +35,7 @@ impl Profiles {
     pub fn of(settings: &Settings) -> Self {
         let workspace = |(name, profile): (&Name, &crate::config::Profile)| {
             let SourceSettings::TokenExchange(exchange) = &profile.source else { return None };
-            let is_ours = exchange.preset.as_deref() == Some(PRESET);
+            let is_ours = exchange.preset == Preset::Databricks;
             let host = exchange.host.as_ref().filter(|_| is_ours).and_then(Host::of)?;
             Some(Workspace { profile: name.clone(), host, exchange: (**exchange).clone() })
         };

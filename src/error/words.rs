@@ -10,7 +10,7 @@ use snapbox::{assert_data_eq, file};
 
 use super::{Calling, Error, ExitCode, Failure};
 use crate::cluster::ClusterFlaw;
-use crate::config::{Alternatives, By, EntryKind, Place, SettingsError, SourceKind, ValueError};
+use crate::config::{Alternatives, By, EntryKind, Place, Preset, SettingsError, SourceKind, ValueError};
 use crate::databricks::{DatabricksError, Host};
 use crate::exec::ExecError;
 use crate::http::{ConnectCause, HttpError, TlsCause};
@@ -19,7 +19,7 @@ use crate::keystore::StoreError;
 use crate::oidc::OidcError;
 use crate::oidc::id_token::Lie;
 use crate::source::SourceError;
-use crate::source::{vault_identity, vault_kubernetes, vault_kv};
+use crate::source::{token_exchange, vault_identity, vault_kubernetes, vault_kv};
 use crate::token::{Flaw, Timestamp};
 use crate::trust::{Difference, TrustError};
 use crate::vault::VaultError;
@@ -76,6 +76,7 @@ fn of_trust() {
         TrustError::UnknownVault { address: server(), foreign: Vec::new() },
         TrustError::UnknownVault { address: "https://evil.example/;id".into(), foreign: Vec::new() },
         TrustError::UnknownVault { address: server(), foreign: names(&["BAO_ADDR", "HOME"]) },
+        TrustError::UnknownService { address: server() },
         TrustError::ContextMissing,
         TrustError::Fingerprint { server: server(), fingerprints: names(&["ab", "cd"]) },
         TrustError::Fingerprint { server: server(), fingerprints: Vec::new() },
@@ -84,7 +85,7 @@ fn of_trust() {
         TrustError::NotKept { path: "/state/trust.json".into(), reason: "read-only file system".into() },
         TrustError::Memory { path: "/state/trust.json".into(), reason: "expected value".into() },
     ];
-    all!(errors, TrustError: OtherCluster TlsOff NoClusterInfo Cluster Pin UnknownVault ContextMissing
+    all!(errors, TrustError: OtherCluster TlsOff NoClusterInfo Cluster Pin UnknownVault UnknownService ContextMissing
         Fingerprint NobodyToAsk Declined NotKept Memory);
     assert_data_eq!(told(errors), file!["words/trust.txt"].raw());
 }
@@ -349,6 +350,90 @@ fn of_sources() {
         unusable(Flaw::NotYet(at(0))),
     ];
     assert_data_eq!(told(errors), file!["words/source.txt"].raw());
+}
+
+#[test]
+fn of_exchanges() {
+    use crate::oidc::OidcError;
+    use token_exchange::{ExchangeError, SubjectFlaw};
+    let endpoint = || "https://login.example/token".to_owned();
+    let host = || "https://dbc.example/".to_owned();
+    let refused = |preset, code: &str, words: &str| ExchangeError::Refused {
+        preset,
+        cause: OidcError::Refused {
+            endpoint: endpoint(),
+            status: 400,
+            code: code.into(),
+            description: Some(words.into()),
+            uri: None,
+        },
+    };
+    let entra = |code: u32| refused(Preset::Entra, "invalid_request", &format!("AADSTS{code}: no"));
+    let subject = |flaw| ExchangeError::Subject { endpoint: endpoint(), flaw };
+    let token = |flaw| ExchangeError::Token { endpoint: endpoint(), flaw };
+    let not_bearer =
+        |token_type: &str| ExchangeError::NotBearer { endpoint: endpoint(), token_type: token_type.into() };
+    let impersonation = |status| ExchangeError::Impersonation {
+        account: "a@b.example".into(),
+        status,
+        words: Some("Permission denied".into()),
+    };
+    let mut errors = vec![
+        refused(Preset::Generic, "invalid_target", "no such audience"),
+        refused(Preset::Databricks, "invalid_grant", "no policy"),
+        refused(Preset::Databricks, "invalid_client", "no"),
+        refused(Preset::Google, "invalid_target", "no such pool"),
+        refused(Preset::Google, "invalid_grant", "ID Token issued at 1 is stale to sign-in."),
+        refused(Preset::Google, "invalid_grant", "The audience does not match"),
+        refused(Preset::Keycloak, "access_denied", "Client is not within the token audience"),
+        refused(Preset::Keycloak, "access_denied", "Client is not the holder of the token"),
+        refused(Preset::Keycloak, "invalid_client", "Audience not found"),
+        refused(Preset::Keycloak, "invalid_request", "Parameter 'subject_token' supports access tokens only"),
+        refused(Preset::Keycloak, "unauthorized_client", "Invalid client or Invalid client credentials"),
+        refused(Preset::Keycloak, "invalid_request", "Requested audience not available: x"),
+        refused(
+            Preset::Keycloak,
+            "invalid_request",
+            "Standard token exchange is not enabled for the requested client",
+        ),
+        refused(Preset::Dex, "invalid_request", "Requested connector does not exist."),
+        refused(Preset::Okta, "invalid_scope", "no"),
+        ExchangeError::Elsewhere(OidcError::Unusable {
+            endpoint: endpoint(),
+            why: "it has no `access_token`".into(),
+        }),
+        not_bearer("n_a"),
+        not_bearer("dpop"),
+        token(Flaw::Dead(at(0))),
+        token(Flaw::Empty),
+        subject(SubjectFlaw::NoHeader),
+        subject(SubjectFlaw::Algorithm { found: "HS256".into(), accepted: Some("`RS256` or `ES256`") }),
+        subject(SubjectFlaw::Algorithm { found: "none".into(), accepted: None }),
+        subject(SubjectFlaw::AlmostOver { end: at(0) }),
+        ExchangeError::Secret { file: "/etc/my secret".into(), why: "it is empty".into() },
+        ExchangeError::NotDatabricks { host: host(), status: 404 },
+        ExchangeError::NotDatabricks { host: host(), status: 200 },
+        ExchangeError::Down { host: host(), status: 503 },
+        ExchangeError::AccountNeeded { host: host() },
+        ExchangeError::Elsewhither {
+            host: host(),
+            field: "token_endpoint",
+            found: "https://evil.example/t".into(),
+        },
+        impersonation(403),
+        impersonation(500),
+        impersonation(400),
+        ExchangeError::Answer { host: host(), why: "its `expireTime` is no time".into() },
+    ];
+    for code in [
+        70_021, 700_213, 700_211, 700_212, 700_024, 700_027, 700_016, 700_222, 7_000_215, 7_000_222, 90_002,
+        500_011, 50_000,
+    ] {
+        errors.push(entra(code));
+    }
+    all!(errors, ExchangeError: Refused Elsewhere NotBearer Token Subject Secret NotDatabricks Down AccountNeeded
+        Elsewhither Impersonation Answer);
+    assert_data_eq!(told(errors), file!["words/exchange.txt"].raw());
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) enum Step {
     Close,
     /// Says nothing until the client gives up.
     Hang,
+    /// Answers with this body, in which `SERVER` is the server's own address.
+    Own(u16, String),
     /// Sends this for ever.
     Endless(&'static [u8]),
 }
@@ -87,7 +89,12 @@ impl Scripted {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = Url::parse(&format!("{scheme}://{}", listener.local_addr().unwrap())).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (steps, record) = (steps(&url).into_iter().collect::<Vec<_>>(), Arc::clone(&seen));
+        let own = url.as_str().trim_end_matches('/').to_owned();
+        let steps = steps(&url).into_iter().map(|step| match step {
+            Step::Own(status, body) => reply(status, &body.replace("SERVER", &own)),
+            step => step,
+        });
+        let (steps, record) = (steps.collect::<Vec<_>>(), Arc::clone(&seen));
         std::thread::spawn(move || {
             let mut steps = steps.into_iter();
             for stream in listener.incoming().map_while(Result::ok) {
@@ -125,7 +132,7 @@ fn serve(stream: &mut (impl Read + Write), steps: &mut std::vec::IntoIter<Step>,
             let _ = stream.write_all(&bytes);
             let _ = stream.flush();
         }
-        Step::Close => {}
+        Step::Close | Step::Own(..) => {}
         Step::Hang => {
             let _ = stream.read(&mut [0]);
         }

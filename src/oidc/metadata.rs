@@ -186,8 +186,16 @@ pub(super) fn is_private(url: &Url) -> bool {
     }
 }
 
+/// Refuses an address that others could read along with.
+///
+/// # Errors
+/// [`OidcError::Cleartext`].
+pub(crate) fn need_private(url: &Url) -> Result<(), OidcError> {
+    if is_private(url) { Ok(()) } else { Err(OidcError::Cleartext { endpoint: shown(url) }) }
+}
+
 /// An address for messages. Security: without its query, which may hold what was sent.
-pub(super) fn shown(url: &Url) -> String {
+pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);

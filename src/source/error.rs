@@ -2,10 +2,11 @@
 //! [`VaultError`](crate::vault::VaultError); these are what its engines, and what stands behind
 //! them, refuse or answer.
 
+use super::token_exchange::ExchangeError;
 use super::vault_identity::NotIssued;
 use super::vault_kubernetes::Refused;
 use super::vault_kv::{NotRead, TemplateError};
-use crate::error::{ExitCode, Explain};
+use crate::error::{Error, ExitCode, Explain};
 use crate::token::Flaw;
 
 /// What a source got instead of a token. `vault` is a printable address.
@@ -57,6 +58,21 @@ pub enum SourceError {
     /// The identity engine.
     #[error(transparent)]
     Identity(Box<NotIssued>),
+    /// The authorization server of an exchange.
+    #[error(transparent)]
+    Exchange(Box<ExchangeError>),
+}
+
+impl From<ExchangeError> for SourceError {
+    fn from(error: ExchangeError) -> Self {
+        Self::Exchange(Box::new(error))
+    }
+}
+
+impl From<ExchangeError> for Error {
+    fn from(error: ExchangeError) -> Self {
+        SourceError::from(error).into()
+    }
 }
 
 impl Explain for SourceError {
@@ -69,6 +85,7 @@ impl Explain for SourceError {
             Self::Template(error) => error.exit_code(),
             Self::Kv(error) => error.exit_code(),
             Self::Identity(error) => error.exit_code(),
+            Self::Exchange(error) => error.exit_code(),
         }
     }
 
@@ -81,6 +98,7 @@ impl Explain for SourceError {
             Self::Template(error) => error.why(),
             Self::Kv(error) => error.why(),
             Self::Identity(error) => error.why(),
+            Self::Exchange(error) => error.why(),
         }
     }
 
@@ -104,6 +122,7 @@ impl Explain for SourceError {
             Self::Template(error) => error.hint(),
             Self::Kv(error) => error.hint(),
             Self::Identity(error) => error.hint(),
+            Self::Exchange(error) => error.hint(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod ask;
 mod cluster;
 mod error;
 pub(crate) mod field;
+pub mod token_exchange;
 pub mod vault_identity;
 pub mod vault_kubernetes;
 pub mod vault_kv;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use ask::Ask;
 pub use cluster::{Asking, Comparison, DocumentCluster};
 pub use error::SourceError;
+use token_exchange::Exchange;
 
 use crate::config::{self, Name, SourceSettings};
 use crate::error::Error;
@@ -33,6 +35,8 @@ pub enum Source {
     VaultKv(Arc<Vault>, config::VaultKv),
     /// An identity token that the API server trusts.
     VaultIdentity(Arc<Vault>, config::VaultIdentity),
+    /// A token that is exchanged for another.
+    TokenExchange(Box<Exchange>),
 }
 
 /// What a source gave.
@@ -50,13 +54,15 @@ pub struct Fetched {
 
 impl Source {
     /// The source of these settings. `vault` makes the client of the Vault that they name (`None`:
-    /// the environment's); it is called once, and only for sources that need one.
+    /// the environment's), `exchange` the source of an exchange; each is called once, and only for
+    /// sources that need it.
     ///
     /// # Errors
     /// [`SourceError::NotInThisVersion`], or what `vault` fails with.
     pub fn new(
         settings: &SourceSettings,
         vault: impl FnOnce(Option<&Name>) -> Result<Arc<Vault>, Error>,
+        exchange: impl FnOnce(&config::TokenExchange) -> Result<Exchange, Error>,
     ) -> Result<Self, Error> {
         match settings {
             SourceSettings::VaultKubernetes(settings) => {
@@ -68,7 +74,8 @@ impl Source {
             SourceSettings::VaultIdentity(settings) => {
                 Ok(Self::VaultIdentity(vault(settings.vault.as_ref())?, settings.clone()))
             }
-            SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => {
+            SourceSettings::TokenExchange(settings) => Ok(Self::TokenExchange(Box::new(exchange(settings)?))),
+            SourceSettings::Oidc(_) | SourceSettings::TokenRequest(_) => {
                 Err(SourceError::NotInThisVersion { kind: settings.name() }.into())
             }
         }
@@ -92,6 +99,7 @@ impl Source {
                 let path = format!("identity/oidc/token/{}", settings.role);
                 Ok(fetched(vault.origin(), &path, minted, None, clock())?)
             }
+            Self::TokenExchange(exchange) => exchange.mint().await,
         }
     }
 
@@ -102,7 +110,7 @@ impl Source {
     pub async fn revoke(&self, lease: &Lease) -> Result<Revocation, Error> {
         match self {
             Self::VaultKubernetes(vault, _) => Ok(vault.revoke_lease(&lease.id).await?),
-            Self::VaultKv(..) | Self::VaultIdentity(..) => Ok(Revocation::Nothing),
+            Self::VaultKv(..) | Self::VaultIdentity(..) | Self::TokenExchange(_) => Ok(Revocation::Nothing),
         }
     }
 }

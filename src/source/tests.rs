@@ -3,7 +3,7 @@ use snapbox::{assert_data_eq, str};
 
 use super::script::{Script, VAULT, at, jwt, now, told};
 use super::*;
-use crate::config::{OidcSource, TokenExchange, TokenRequestSource};
+use crate::config::{OidcSource, TokenRequestSource};
 use crate::token::{Bound, Limit};
 
 fn minted(secret: &str, bounds: Vec<Bound>) -> Minted {
@@ -19,7 +19,11 @@ fn minted(secret: &str, bounds: Vec<Bound>) -> Minted {
 }
 
 fn not_built(settings: &SourceSettings) -> String {
-    told(&Source::new(settings, |_| panic!("no Vault is needed")).err().unwrap())
+    told(&Source::new(settings, |_| panic!("no Vault is needed"), no_exchange).err().unwrap())
+}
+
+fn no_exchange(_: &config::TokenExchange) -> Result<Exchange, Error> {
+    panic!("nothing is exchanged")
 }
 
 #[test]
@@ -42,25 +46,6 @@ error: profile `prod`: the source `oidc` is not in this version
         ttl: None,
     });
     assert!(not_built(&request).contains("the source `tokenRequest` is not in this version"));
-    let exchange = SourceSettings::TokenExchange(Box::new(TokenExchange {
-        preset: None,
-        host: None,
-        issuer: None,
-        token_endpoint: None,
-        identity: None,
-        client_id: None,
-        client_secret_file: None,
-        account_id: None,
-        tenant_id: None,
-        authority_host: None,
-        scopes: Vec::new(),
-        audiences: Vec::new(),
-        subject_token_type: None,
-        requested_token_type: None,
-        parameters: std::collections::BTreeMap::new(),
-        certificate_authority: None,
-    }));
-    assert!(not_built(&exchange).contains("the source `tokenExchange` is not in this version"));
 }
 
 #[test]
@@ -69,9 +54,11 @@ fn the_settings_say_which_vault_is_asked() {
         vault: Some(Name::parse("corp").unwrap()),
         role: "r".into(),
     });
-    let failed = Source::new(&settings, |name| {
-        Err(Error::Fault(format!("asked for {}", name.map_or("the environment's", Name::as_str))))
-    });
+    let failed = Source::new(
+        &settings,
+        |name| Err(Error::Fault(format!("asked for {}", name.map_or("the environment's", Name::as_str)))),
+        no_exchange,
+    );
     assert_eq!(failed.err().unwrap().to_string(), "a fault of ours: asked for corp");
 }
 
@@ -300,7 +287,7 @@ mod over_http {
             patience: Patience::Until(Instant::now() + Duration::from_secs(10)),
             note: Arc::new(|_| {}),
         };
-        Source::new(settings, |_| Ok(Arc::new(Vault::new(parts)?))).unwrap()
+        Source::new(settings, |_| Ok(Arc::new(Vault::new(parts)?)), no_exchange).unwrap()
     }
 
     #[tokio::test]

@@ -60,7 +60,7 @@ pub(crate) async fn mint<V: Ask>(vault: &V, role: &str, clock: fn() -> Timestamp
 const ACCEPTED: [&str; 9] = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512"];
 
 /// `alg` of a JWT's header (RFC 7515 §4.1.1).
-fn algorithm(token: &str) -> Option<String> {
+pub(super) fn algorithm(token: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Header {
         alg: String,

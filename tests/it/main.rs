@@ -25,6 +25,7 @@ mod commands;
 mod databricks;
 mod documents;
 mod engine;
+mod exchange;
 mod failing;
 mod faults;
 mod front;

@@ -246,6 +246,8 @@ const OPENED: &[(&str, usize, &str)] = &[
     ),
     ("identity/svid.rs", 1, "a JWT-SVID out of the JSON that its agent writes"),
     ("source/field.rs", 1, "fields of an answer are secret until somebody knows better"),
+    ("source/token_exchange.rs", 1, "claims of the token that came"),
+    ("source/token_exchange/subject.rs", 1, "algorithm and end of a token before it is handed over"),
     ("source/vault_identity.rs", 3, "algorithm and claims of a token, and whether it is empty"),
     ("source/vault_kubernetes.rs", 2, "claims of a token, and whether it is empty"),
     ("source/vault_kv/document.rs", 4, "claims, emptiness, and the fields beside the token"),

@@ -80,6 +80,17 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
+    /// The ES256 key of a JSON Web Key Set that a token names as its own.
+    pub fn of_key_set(keys: &Value, token: &str) -> Self {
+        let header = token.split('.').next().unwrap();
+        let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+        let mut keys = keys["keys"].as_array().unwrap().iter();
+        let key = keys.find(|key| key["kid"] == header["kid"]).expect("the key that signed it");
+        let coordinate = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
+        let point = [&[4][..], &coordinate("x"), &coordinate("y")].concat();
+        Self { key_id: header["kid"].as_str().unwrap().to_owned(), point }
+    }
+
     /// The claims of a JWT that this key signed; none for any other text.
     pub fn verified(&self, token: &str) -> Option<Value> {
         let (signed, signature) = token.rsplit_once('.')?;

@@ -441,3 +441,57 @@ fn every_profile_has_its_request_or_its_error() {
         ]
     );
 }
+
+#[test]
+fn a_workload_of_azure_is_known_by_the_variables_of_aks() {
+    let profile = "profiles: {a: {source: {tokenExchange: {preset: entra, scopes: [databricks]}}}}\n";
+    let in_pod = || {
+        call(profile)
+            .variable("AZURE_CLIENT_ID", "client")
+            .variable("AZURE_TENANT_ID", "tenant")
+            .variable("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us/")
+            .variable("AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/azure/tokens/azure-identity-token")
+    };
+    let exchange = |call: Call| match call.resolve().unwrap().source {
+        SourceSettings::TokenExchange(exchange) => exchange,
+        other => panic!("{other:?}"),
+    };
+    let found = exchange(in_pod());
+    assert_eq!((found.client_id.as_deref(), found.tenant_id.as_deref()), (Some("client"), Some("tenant")));
+    assert_eq!(found.authority_host.unwrap().as_str(), "https://login.microsoftonline.us/");
+    let token_file = found.federated_token_file.unwrap();
+    assert_eq!(token_file.to_str(), Some("/var/run/secrets/azure/tokens/azure-identity-token"));
+    assert_eq!(found.scopes, ["2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default"]);
+    // What the settings say goes before it.
+    let said = profile
+        .replace("entra, ", "entra, clientId: mine, authorityHost: https://login.example, identity: pod, ");
+    let mut own = in_pod();
+    own.settings = file(&format!("identities: {{pod: {{file: {{path: /t}}}}}}\n{said}"));
+    let found = exchange(own);
+    assert_eq!(found.client_id.as_deref(), Some("mine"));
+    assert_eq!(
+        (found.federated_token_file, found.authority_host.unwrap().as_str()),
+        (None, "https://login.example/")
+    );
+    for (missing, expected) in [
+        (
+            "AZURE_TENANT_ID",
+            "a `tokenExchange` source needs `tenantId`, or `AZURE_TENANT_ID` in its environment",
+        ),
+        (
+            "AZURE_CLIENT_ID",
+            "a `tokenExchange` source needs `clientId`, or `AZURE_CLIENT_ID` in its environment",
+        ),
+        (
+            "AZURE_FEDERATED_TOKEN_FILE",
+            "a `tokenExchange` source needs `identity`, or `AZURE_FEDERATED_TOKEN_FILE` in its environment",
+        ),
+    ] {
+        let mut call = in_pod();
+        call.variables.retain(|(name, _)| name != missing);
+        assert_eq!(call.resolve().unwrap_err().to_string(), expected);
+    }
+    let mut call = in_pod();
+    call.variables.iter_mut().find(|(name, _)| name == "AZURE_TENANT_ID").unwrap().1 = "../other".to_owned();
+    assert!(call.resolve().unwrap_err().to_string().starts_with("`AZURE_TENANT_ID`: "));
+}

@@ -1,6 +1,7 @@
 //! The words in which a mistake in a file is told: each message with its place, pinned.
 
 use proptest::prelude::*;
+use snapbox::assert_data_eq;
 
 use super::file;
 use crate::config::{Settings, SettingsError};
@@ -168,6 +169,51 @@ fn fields_that_need_or_exclude_each_other_are_told() {
     ]);
 }
 
+/// What is wrong with the fields of an exchange.
+fn mistaken_exchange(fields: &str) -> String {
+    let body = format!(
+        "identities: {{pod: {{file: {{path: /t}}}}}}\nprofiles: {{a: {{source: {{tokenExchange: {{{fields}}}}}}}}}\n"
+    );
+    let error = mistake(&body);
+    let lines = [Some(error.to_string()), error.why(), error.hint()];
+    let told = lines.into_iter().flatten().collect::<Vec<_>>().join(" | ");
+    format!("{fields}\n    {}", told.replace("`/home/me/config.yaml:", "`"))
+}
+
+#[test]
+fn an_exchange_that_makes_no_sense_says_which_field() {
+    let all: Vec<String> = [
+        "preset: databrick, host: https://h, identity: pod",
+        "preset: saml",
+        "preset: databricks, identity: pod",
+        "preset: databricks, host: https://h, issuer: https://i, identity: pod",
+        "preset: databricks, host: https://h, identity: pod, clientId: c, clientSecretFile: s",
+        "preset: databricks, host: https://h, clientId: c",
+        "preset: databricks, host: https://h, clientSecretFile: s",
+        "preset: databricks, host: https://h, accountId: ../x, identity: pod",
+        "preset: generic, identity: pod",
+        "issuer: https://i",
+        "issuer: https://i, identity: pod, host: https://h",
+        "issuer: https://i, identity: pod, clientAuthentication: post",
+        "issuer: https://i, identity: pod, parameters: {subject_token: x}",
+        "preset: keycloak, issuer: https://i, identity: pod, clientId: c",
+        "preset: dex, issuer: https://i, identity: pod, clientId: c, clientSecretFile: s",
+        "preset: okta, tokenEndpoint: https://t, identity: pod",
+        "preset: entra, identity: pod",
+        "preset: entra, scopes: [keyvault, aks]",
+        "preset: entra, scopes: [key-vault]",
+        "preset: entra, scopes: [aks], audiences: [x]",
+        "preset: entra, scopes: [aks], identity: pod, clientId: c, clientSecretFile: s",
+        "preset: google, identity: pod",
+        "preset: google, identity: pod, audiences: ['https://iam.googleapis.com/x']",
+        "preset: google, audiences: ['//iam.googleapis.com/x']",
+        "preset: google, identity: pod, audiences: ['//x'], result: idtoken",
+    ]
+    .map(mistaken_exchange)
+    .into();
+    assert_data_eq!(all.join("\n") + "\n", snapbox::file!["exchange.txt"].raw());
+}
+
 #[test]
 fn a_reference_to_nothing_is_told_with_the_nearest_name() {
     let body = "vaults: {corp: {address: https://v}}\nprofiles: {a: {source: {vaultIdentity: {vault: crop, role: r}}}}\n";
@@ -188,8 +234,8 @@ fn a_reference_to_nothing_is_told_with_the_nearest_name() {
         ("identities: {i: {oidc: {provider: sso}}}\n", "3:35`: there is no provider `sso`"),
         ("profiles: {a: {source: {oidc: {provider: sso}}}}\n", "3:42`: there is no provider `sso`"),
         (
-            "profiles: {a: {source: {tokenExchange: {preset: p, identity: pod}}}}\n",
-            "3:62`: there is no identity `pod`",
+            "profiles: {a: {source: {tokenExchange: {issuer: https://i, identity: pod}}}}\n",
+            "3:70`: there is no identity `pod`",
         ),
     ] {
         assert_eq!(mistake(body).to_string(), format!("`/home/me/config.yaml:{message}"));

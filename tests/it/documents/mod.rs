@@ -10,6 +10,7 @@
 //! | `console` | looks up its commands; those of the README are run |
 //! | `yaml authentication`, `github`, `gitlab`, `manifest`, `kuberc` | hands it to whoever reads such a file, or checks what matters |
 
+mod clouds;
 mod markdown;
 mod run;
 mod world;

@@ -42,10 +42,13 @@ pages! {
     identities: "docs/identities.md",
     settings_without_a_file: "docs/settings.md",
     trust: "docs/trust.md",
+    databricks: "docs/provider-databricks.md",
+    entra: "docs/provider-entra.md",
+    google: "docs/provider-google.md",
 }
 
 /// Pages with blocks that are handed to the real kubectl.
-pub const HANDED_ON: &[&str] = &["docs/identities.md", "docs/kubeconfig.md"];
+pub const HANDED_ON: &[&str] = &["docs/identities.md", "docs/kubeconfig.md", "docs/provider-databricks.md"];
 
 const ENGINE: &str = "docs/source-vault-kubernetes.md";
 
@@ -71,7 +74,7 @@ fn visited(path: &'static str) {
 /// What must have been set up before.
 fn needs(path: &str) -> &'static [&'static str] {
     match path {
-        ENGINE => &[],
+        ENGINE | "docs/provider-entra.md" | "docs/provider-google.md" => &[],
         "docs/source-vault-identity.md" | "docs/auth-oidc.md" => &["docs/auth-userpass.md"],
         "docs/identities.md" => &["docs/auth-jwt.md", "docs/auth-kubernetes.md"],
         "README.md" => &["docs/auth-userpass.md", "docs/identities.md"],
@@ -164,6 +167,9 @@ impl OnePage {
     fn home(&self, settings: &str) -> Home {
         let home = new_home(self.world);
         let mut settings = self.world.with_real_names(&self.page.path, settings);
+        if self.page.path.starts_with("docs/provider-") {
+            settings = self.world.clouds().prepare(&home, &settings);
+        }
         if let Some(role_id) = text_of(&self.folder, "role-id") {
             settings = settings.replace("7f1d0a52-0c3b-4a2e-9d1c-5be2c51e1a34", &role_id);
         }
@@ -180,7 +186,7 @@ impl OnePage {
         if settings.contains("job.jwt") {
             home.write_secret(".config/vaulttoken/job.jwt", &job());
         }
-        if settings.contains("MY_ID_TOKEN") {
+        if settings.contains("MY_ID_TOKEN") && !self.page.path.starts_with("docs/provider-") {
             home.set_secret("MY_ID_TOKEN", &job());
         }
         if settings.contains("githubActions") {
@@ -190,7 +196,8 @@ impl OnePage {
             let claims = json!({"project_path": "corp/shop", "ref_protected": "true"});
             home.set_secret("VAULT_ID_TOKEN", &self.world.gitlab.token(&claims));
         }
-        if !settings.contains("auth:") || settings.contains("auth: token") {
+        let speaks_to_vault = !self.page.path.starts_with("docs/provider-");
+        if speaks_to_vault && (!settings.contains("auth:") || settings.contains("auth: token")) {
             home.set_secret("VAULT_TOKEN", &self.vault_token());
         }
         if self.page.path == "docs/settings.md" {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::clouds::Clouds;
 use crate::home::PLUGIN;
 use crate::rig::{Authority, Certificate, Cluster, Double, Issuer, Reply, Seen, Vault, folder, poll, tool};
 
@@ -31,6 +32,7 @@ pub struct World {
     directory: Double,
     pub clients: Authority,
     pub client: Certificate,
+    clouds: OnceLock<Clouds>,
 }
 
 /// A CI system that publishes its keys and hands tokens to jobs.
@@ -105,7 +107,13 @@ impl World {
             clients,
             client,
             vault,
+            clouds: OnceLock::new(),
         }
+    }
+
+    /// The doubles of the clouds, which only some pages speak of.
+    pub fn clouds(&self) -> &Clouds {
+        self.clouds.get_or_init(Clouds::start)
     }
 
     /// `PATH`: our program and those that the documents call.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Form, JWT, Mischief, TOKEN_EXCHANGE, Trusted, form, is_for, now, refusal, verified};
 use crate::rig::double::{Double, Reply, Seen};
-use crate::rig::{Authority, Issuer, unique};
+use crate::rig::{Authority, Issuer, PublicKey, unique};
 
 /// A federation policy: of a service principal where it names one, else of the whole account.
 #[derive(Clone)]
@@ -89,7 +89,12 @@ impl Databricks {
 
     /// Adds a policy that believes `issuer`.
     pub fn allow(&self, issuer: &Issuer, policy: Policy) {
-        let trusted = Trusted { issuer: policy.issuer.clone(), key: issuer.public_key() };
+        self.allow_key(issuer.public_key(), policy);
+    }
+
+    /// As [`Databricks::allow`], for an issuer that the rig does not hold the key of.
+    pub fn allow_key(&self, key: PublicKey, policy: Policy) {
+        let trusted = Trusted { issuer: policy.issuer.clone(), key };
         self.state.trusted.lock().unwrap().push(trusted);
         self.state.policies.lock().unwrap().push(policy);
     }
@@ -211,7 +216,13 @@ impl State {
         let given = given.and_then(|given| String::from_utf8(STANDARD.decode(given).ok()?).ok());
         let secrets = self.secrets.lock().unwrap();
         let known = given.as_deref().and_then(|given| given.split_once(':'));
-        match known.filter(|(id, secret)| secrets.get(*id).is_some_and(|kept| kept == secret)) {
+        // RFC 6749, section 2.3.1: each part is form-encoded.
+        let decoded = |text: &str| {
+            let text = format!("={text}");
+            url::form_urlencoded::parse(text.as_bytes()).next().map(|(_, value)| value.into_owned())
+        };
+        let known = known.and_then(|(id, secret)| Some((decoded(id)?, decoded(secret)?)));
+        match known.filter(|(id, secret)| secrets.get(id) == Some(secret)) {
             Some((id, _)) => Ok(self.issue(oidc, &json!(id), scope, i64::MAX)),
             None => Err(refusal(401, "invalid_client", "Client authentication failed")),
         }
