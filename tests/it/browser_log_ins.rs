@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::engine::{self, Engine, gets_a_token, home_with};
 use crate::home::{Home, PLUGIN, exec_info};
-use crate::rig::{Vault, poll, unique};
+use crate::rig::{Browser, Cluster, OpenIdProvider, Vault, poll, tool, unique};
 use crate::terminal::Terminal;
 
 const PASSWORD: &str = "down the rabbit hole";
@@ -134,9 +134,8 @@ fn opened(home: &Home) -> Vec<String> {
 fn shown_address(terminal: &Terminal) -> String {
     poll("an address on the screen", std::time::Duration::from_secs(30), || {
         let shown = terminal.shown();
-        let line = shown.lines().find_map(|line| line.trim().strip_prefix("https://").map(str::to_owned))?;
-        // The next line is there only after the whole of this one.
-        shown.contains("paste here").then(|| format!("https://{line}"))
+        let whole = shown.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(str::trim).find(|line| line.starts_with("https://")).map(str::to_owned)
     })
 }
 
@@ -227,6 +226,41 @@ fn a_browser_may_end_at_the_server_instead() {
     home.showed(&ended.shown);
     assert_eq!(ended.code, Some(0), "{ended:?}\n{}", fs::read_to_string(home.path("browser.page")).unwrap());
     gets_a_token(&home, &world.engine);
+}
+
+#[test]
+fn a_code_is_confirmed_on_another_device() {
+    let (root, engine, provider) = (Vault::shared().root(), engine::shared(), OpenIdProvider::shared());
+    let mount = unique("device");
+    root.enable_auth("oidc", &mount);
+    let config = json!({
+        "oidc_discovery_url": provider.issuer,
+        "oidc_discovery_ca_pem": provider.authority.pem,
+        "oidc_client_id": "kubernetes",
+        // Vault wants one; the provider asks none of this client.
+        "oidc_client_secret": "none",
+        "default_role": "people",
+    });
+    root.write(&format!("auth/{mount}/config"), &config);
+    let role = json!({
+        "role_type": "oidc", "user_claim": "sub", "callback_mode": "device", "token_policies": [engine.policy],
+        "allowed_redirect_uris": ["http://localhost:8250/oidc/callback"],
+    });
+    root.write(&format!("auth/{mount}/role/people"), &role);
+    let home = home_with(&engine, "reader", Some(&json!({"oidc": {"mount": mount}})));
+    browser_that(&home, "");
+    let terminal = home.at_terminal(&["login", "--device-code"]);
+    let address = shown_address(&terminal);
+    let device = Browser::start();
+    device.open(&address);
+    OpenIdProvider::confirm_device(&device, "alice");
+    let ended = terminal.end();
+    home.showed(&ended.shown);
+    assert_eq!((ended.code, ended.restored), (Some(0), true), "{ended:?}");
+    assert!(ended.shown.contains("log in on any device, at this address:"), "{ended:?}");
+    assert!(ended.shown.contains(" as alice until "), "{ended:?}");
+    assert_eq!(opened(&home), Vec::<String>::new());
+    gets_a_token(&home, &engine);
 }
 
 #[test]
@@ -357,6 +391,33 @@ fn a_log_in_that_failed_is_shared_and_not_begun_again_at_once() {
     world.browser(&home);
     assert_eq!(home.at_terminal(&["login"]).end().code, Some(0));
     gets_a_token(&home, &world.engine);
+}
+
+#[test]
+fn the_real_kubectl_opens_one_browser_however_often_it_asks() {
+    let world = World::new();
+    let home = world.home("dev");
+    let kubeconfig =
+        home.kubeconfig(Cluster::shared(), &json!({"args": ["get-token", "--profile=prod"]}), None);
+    let kubectl = || {
+        let mut command = home.program(&tool("kubectl"));
+        command.env("KUBECONFIG", &kubeconfig);
+        command.args(["get", "configmaps", "--namespace", &world.engine.namespace]);
+        Terminal::start(command).end()
+    };
+    world.browser_that_refuses(&home);
+    let ended = kubectl();
+    assert_eq!((ended.code, ended.restored), (Some(1), true), "{ended:?}");
+    assert!(ended.shown.contains("access_denied: not today"), "{ended:?}");
+    assert!(ended.shown.matches("error: ").count() > 2, "kubectl asked again and again: {ended:?}");
+    assert_eq!(opened(&home).len(), 1);
+    world.browser(&home);
+    assert_eq!(home.at_terminal(&["login"]).end().code, Some(0));
+    home.run(&["logout"]).succeeded();
+    let ended = kubectl();
+    assert_eq!((ended.code, ended.restored), (Some(0), true), "{ended:?}");
+    assert!(ended.shown.contains("kube-root-ca.crt") || ended.shown.contains("No resources"), "{ended:?}");
+    assert_eq!(opened(&home).len(), 3);
 }
 
 #[test]
