@@ -23,6 +23,7 @@ mod cases;
 mod clouds;
 mod commands;
 mod databricks;
+mod disk;
 mod documents;
 mod engine;
 mod exchange;
