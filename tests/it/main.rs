@@ -18,6 +18,7 @@ mod rig;
 
 mod addresses;
 mod apart;
+mod browser;
 mod browser_log_ins;
 mod cases;
 mod clouds;

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
@@ -61,6 +61,13 @@ impl Terminal {
             }
         });
         Self { keyboard, line, before, child, shown, reader }
+    }
+
+    /// Whether the command has not ended yet.
+    pub fn is_running(&self) -> bool {
+        let id = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(id), options).unwrap().is_none()
     }
 
     pub fn shown(&self) -> String {

@@ -15,6 +15,7 @@ use super::http::Client;
 use super::ports::with_free_ports;
 use super::process::{Failure, Process, poll};
 use super::tools::tool;
+use super::tunnel::Tunnel;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -25,17 +26,28 @@ pub struct Browser {
     // The order matters: the driver ends before what it drives, and both before the profile goes.
     _driver: Process,
     _chromium: Process,
+    _tunnel: Option<Tunnel>,
     _profile: TempDir,
 }
 
 impl Browser {
     pub fn start() -> Self {
+        Self::launch(None)
+    }
+
+    /// One on a machine of its own: what listens here on a loopback address for it does not answer, and
+    /// only its address bar knows where it was sent.
+    pub fn elsewhere() -> Self {
+        Self::launch(Some(Tunnel::start()))
+    }
+
+    fn launch(tunnel: Option<Tunnel>) -> Self {
         let folder = super::folder("browser");
         let profile = TempDir::with_prefix("browser-").unwrap();
         let client = Client::new("", None);
         // The browser is not the driver's child, so that it ends with us even where the driver is killed.
         let (port, chromium) = with_free_ports(|[port]| {
-            let chromium = start_chromium(&folder, profile.path(), &client, port)?;
+            let chromium = start_chromium(&folder, profile.path(), tunnel.as_ref(), &client, port)?;
             Ok((port, chromium))
         });
         let (address, driver) = with_free_ports(|[port]| {
@@ -51,7 +63,7 @@ impl Browser {
         let answer = client.call("POST", &format!("{address}/session"), &[], &capabilities).unwrap();
         let session = answer.json["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("{}", answer.text));
         let session = format!("{address}/session/{session}");
-        Self { session, client, _driver: driver, _chromium: chromium, _profile: profile }
+        Self { session, client, _driver: driver, _chromium: chromium, _tunnel: tunnel, _profile: profile }
     }
 
     /// Opens an address in the tab, and waits until the page is there.
@@ -142,7 +154,13 @@ impl Browser {
     }
 }
 
-fn start_chromium(folder: &Path, profile: &Path, client: &Client, port: u16) -> Result<Process, Failure> {
+fn start_chromium(
+    folder: &Path,
+    profile: &Path,
+    tunnel: Option<&Tunnel>,
+    client: &Client,
+    port: u16,
+) -> Result<Process, Failure> {
     let mut flags: Vec<String> = [
         "--headless",
         // It runs as whoever runs the tests, perhaps in a container that lets no one make namespaces.
@@ -152,7 +170,6 @@ fn start_chromium(folder: &Path, profile: &Path, client: &Client, port: u16) -> 
         "--disable-quic",
         "--no-first-run",
         "--no-default-browser-check",
-        "--no-proxy-server",
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-default-apps",
@@ -165,6 +182,14 @@ fn start_chromium(folder: &Path, profile: &Path, client: &Client, port: u16) -> 
     ]
     .map(str::to_owned)
     .to_vec();
+    match tunnel {
+        None => flags.push("--no-proxy-server".to_owned()),
+        // Loopback addresses are left out unless they are asked for.
+        Some(tunnel) => flags.extend([
+            format!("--proxy-server=http://{}", tunnel.address),
+            "--proxy-bypass-list=<-loopback>".to_owned(),
+        ]),
+    }
     flags.push(format!("--user-data-dir={}", profile.display()));
     flags.push(format!("--remote-debugging-port={port}"));
     flags.push("about:blank".to_owned());

@@ -45,8 +45,6 @@ impl Keycloak {
     ///
     /// * `kubernetes`: public, for people; code with PKCE, device code, refresh tokens that rotate;
     /// * `brief`: the same with tokens of twenty seconds;
-    /// * `vault`: confidential, for a Vault that logs people in through this realm, at any path of
-    ///   `https://127.0.0.1` and `http://localhost`;
     /// * `jobs`: confidential, may exchange tokens that were made for it, for those of `kubernetes`;
     /// * `ci`: confidential, gets tokens for `jobs` in its own name.
     pub fn shared() -> &'static Self {
@@ -112,11 +110,16 @@ impl Keycloak {
         browser.click("#kc-login");
     }
 
+    /// Says yes to what the page asks of a person who has signed in.
+    pub fn consent(browser: &Browser) {
+        browser.wait_for_text("Do you grant these access privileges?");
+        browser.click("#kc-login");
+    }
+
     /// Logs in at the page of a device code, and says yes.
     pub fn confirm_device(browser: &Browser, name: &str) {
         Self::sign_in(browser, name);
-        browser.wait_for_text("Do you grant these access privileges?");
-        browser.click("#kc-login");
+        Self::consent(browser);
         browser.wait_for_text("Device Login Successful");
     }
 
@@ -145,6 +148,20 @@ impl Keycloak {
     pub fn person(&self, name: &str, groups: &[&str]) {
         let path = format!("/admin/realms/{}/users", Self::REALM);
         let made = self.admin("POST", &path, &person(name, groups));
+        assert!(made.is_success(), "{name}: {} {}", made.status, made.text);
+    }
+
+    /// A client for a Vault that logs people in through this realm; browsers may end at these addresses.
+    pub fn vault_client(&self, name: &str, redirect_uris: &[String]) {
+        let client = confidential_client(
+            name,
+            &json!({
+                "standardFlowEnabled": true,
+                "redirectUris": redirect_uris,
+                "attributes": {"oauth2.device.authorization.grant.enabled": "true"},
+            }),
+        );
+        let made = self.admin("POST", &format!("/admin/realms/{}/clients", Self::REALM), &client);
         assert!(made.is_success(), "{name}: {} {}", made.status, made.text);
     }
 
@@ -284,11 +301,6 @@ fn realm() -> Value {
         "clients": [
             public_client("kubernetes", &json!({})),
             public_client("brief", &json!({"access.token.lifespan": "20"})),
-            confidential_client("vault", &json!({
-                "standardFlowEnabled": true,
-                "redirectUris": ["https://127.0.0.1/*", "http://localhost/*", "http://127.0.0.1/*"],
-                "attributes": {"oauth2.device.authorization.grant.enabled": "true"},
-            })),
             confidential_client("jobs", &json!({
                 "attributes": {"standard.token.exchange.enabled": "true"},
                 "protocolMappers": [audience("kubernetes")],

@@ -36,6 +36,7 @@ mod process;
 mod python;
 mod secret_service;
 mod tools;
+mod tunnel;
 mod vault;
 
 use std::sync::atomic::{AtomicU32, Ordering};
