@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer};
-use serde_saphyr::{Error as YamlError, Spanned};
 
 use super::Name;
 use super::problem::{Alternatives, Place, SettingsError};
@@ -17,6 +16,7 @@ use super::value::{
     Mount, Namespace, PathPart, PemText, Port, Role, Scope, ServerAddress, ServerName, TeamName, Text,
     VariableName, VaultNamespace, WebAddress,
 };
+use super::yaml::{self, Cause, Location, Node, Spanned, Twice};
 
 /// A name, and where it stands, for the message that it names nothing.
 pub(super) type Reference = Spanned<Name>;
@@ -354,65 +354,38 @@ impl Document {
         if text.trim_start_matches('\u{feff}').lines().map(str::trim).all(empty) {
             return Ok(None);
         }
-        let options = serde_saphyr::options! {
-            with_snippet: false,
-            strict_booleans: true,
-            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 20_000 },
-        };
-        serde_saphyr::from_str_with_options(text, options)
-            .map(Some)
-            .map_err(|error| explain(file, error.without_snippet()))
+        let read = Node::parse(text, Twice::Refused).and_then(|node| yaml::read(&node));
+        read.map(Some).map_err(|error| explain(file, error))
     }
 }
 
-/// The place that a YAML location means.
-pub(super) fn place(file: &Path, location: serde_saphyr::Location) -> Place {
-    Place { file: file.to_owned(), line: location.line().max(1), column: location.column().max(1) }
+/// The place that a location in a file means.
+pub(super) fn place(file: &Path, location: Location) -> Place {
+    Place { file: file.to_owned(), line: location.line, column: location.column }
 }
 
-/// A parser's error as one of ours; values are not repeated, as they may be keys of a certificate.
-pub(super) fn explain(file: &Path, error: &YamlError) -> SettingsError {
-    let place = place(file, error.location().unwrap_or(serde_saphyr::Location::UNKNOWN));
-    let wrong =
-        |expected: &str| SettingsError::WrongType { place: place.clone(), expected: expected.to_owned() };
-    let unknown = |what: &'static str, word: &String, expected: &[&'static str]| SettingsError::Unknown {
-        place: place.clone(),
-        what,
-        word: word.clone(),
-        instead: Box::new(Alternatives::to(word, expected.iter().copied())),
+/// What is wrong with a text as one of our errors; values are not repeated, as they may be keys of a
+/// certificate.
+pub(super) fn explain(file: &Path, error: yaml::Error) -> SettingsError {
+    let place = place(file, error.at());
+    let unknown = |what: &'static str, word: String, expected: &[&'static str], place| {
+        let instead = Box::new(Alternatives::to(&word, expected.iter().copied()));
+        SettingsError::Unknown { place, what, word, instead }
     };
-    match error {
-        YamlError::SerdeUnknownField { field, expected, .. } => unknown("field", field, expected),
-        YamlError::SerdeUnknownVariant { variant, expected, .. } => unknown("kind", variant, expected),
-        YamlError::SerdeMissingField { field, .. } => {
-            SettingsError::MissingField { field: (*field).to_owned(), place }
-        }
-        YamlError::DuplicateMappingKey { key, .. } => {
-            SettingsError::GivenTwice { key: key.clone().unwrap_or_default(), place }
-        }
-        YamlError::ExpectedMappingEndAfterEnumVariantValue { .. } => SettingsError::TwoKinds { place },
-        YamlError::Message { msg, .. } => SettingsError::BadValue { problem: msg.clone(), place },
-        YamlError::SerdeInvalidType { expected, .. } | YamlError::SerdeInvalidValue { expected, .. } => {
-            wrong(expected)
-        }
-        YamlError::Unexpected { expected: "mapping start", .. } => wrong("a mapping"),
-        YamlError::Unexpected { expected: "sequence start", .. } => wrong("a list"),
-        YamlError::Unexpected { expected: "string scalar", .. } => wrong("a text"),
-        YamlError::NullIntoString { .. } => wrong("a value"),
-        YamlError::InvalidBooleanStrict { .. } => wrong("`true` or `false`"),
-        YamlError::ExternallyTaggedEnumExpectedScalarOrMapping { .. }
-        | YamlError::ExpectedStringKeyForExternallyTaggedEnum { .. } => wrong("a key that names the kind"),
-        YamlError::MultipleDocuments { .. } => {
+    match error.cause {
+        Cause::Field(field, expected) => unknown("field", field, expected, place),
+        Cause::Kind(kind, expected) => unknown("kind", kind, expected, place),
+        Cause::Missing(field) => SettingsError::MissingField { field: field.to_owned(), place },
+        Cause::Twice(key) => SettingsError::GivenTwice { key, place },
+        Cause::TwoKinds => SettingsError::TwoKinds { place },
+        Cause::Value(problem) => SettingsError::BadValue { problem, place },
+        Cause::Expected(expected) => SettingsError::WrongType { place, expected },
+        Cause::SecondDocument => {
             SettingsError::Syntax { cause: "a second document begins here".to_owned(), place }
         }
-        YamlError::Budget { .. } | YamlError::AliasReplayLimitExceeded { .. } => {
+        Cause::TooLarge => {
             SettingsError::Syntax { cause: "it is too deep, or its aliases are too many".to_owned(), place }
         }
-        YamlError::AliasError { error, .. } => explain(file, error),
-        other => {
-            let words = other.to_string();
-            let cause = words.rsplit_once(" at line ").map_or(words.as_str(), |(cause, _)| cause).to_owned();
-            SettingsError::Syntax { cause, place }
-        }
+        Cause::Syntax(cause) => SettingsError::Syntax { cause, place },
     }
 }

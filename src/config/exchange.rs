@@ -58,7 +58,7 @@ impl Validation<'_> {
     pub(super) fn exchange(
         &mut self,
         fields: ExchangeSource,
-        location: serde_saphyr::Location,
+        location: super::yaml::Location,
     ) -> Result<TokenExchange, SettingsError> {
         let place = self.at(location);
         let wrong = |problem: String| Err(SettingsError::BadValue { place: place.clone(), problem });
@@ -71,7 +71,7 @@ impl Validation<'_> {
             Some(word) => {
                 let known = Preset::ALL.map(Preset::name);
                 Preset::named(&word.value.0).ok_or_else(|| SettingsError::Unknown {
-                    place: self.at(word.referenced),
+                    place: self.at(word.at),
                     what: "preset",
                     word: word.value.0.clone(),
                     instead: Box::new(Alternatives::to(&word.value.0, known)),

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::problem::{Alternatives, By, SettingsError};
 use super::read::{Owner, SETTINGS_LIMIT, read_text};
+use super::yaml::{self, Node, Twice};
 use crate::env::Env;
 
 /// The longest kubeconfig: some hold hundreds of clusters, each with its CA inline.
@@ -209,13 +210,8 @@ impl Kubeconfig {
         if text.trim_start_matches('\u{feff}').trim().is_empty() {
             return Ok(());
         }
-        let options = serde_saphyr::options! {
-            with_snippet: false,
-            duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
-            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 20_000 },
-        };
-        let read: Option<File> = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| super::document::explain(file, error.without_snippet()))?;
+        let read = Node::parse(text, Twice::LastCounts).and_then(|node| yaml::read::<Option<File>>(&node));
+        let read = read.map_err(|error| super::document::explain(file, error))?;
         let read = read.unwrap_or_default();
         let folder = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let folder = folder.parent().unwrap_or(Path::new("")).to_owned();

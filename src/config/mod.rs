@@ -19,6 +19,7 @@ mod sources;
 mod types;
 mod validate;
 mod value;
+mod yaml;
 
 #[cfg(test)]
 mod tests;

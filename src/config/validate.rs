@@ -94,12 +94,12 @@ pub(super) struct Validation<'a> {
 }
 
 impl Validation<'_> {
-    pub(super) fn at(&self, location: serde_saphyr::Location) -> Place {
+    pub(super) fn at(&self, location: super::yaml::Location) -> Place {
         place(self.origin.file, location)
     }
 
     pub(super) fn mention(&mut self, kind: EntryKind, reference: Reference) -> Name {
-        let place = self.at(reference.referenced);
+        let place = self.at(reference.at);
         self.mentions.push(Mention { kind, name: reference.value.clone(), place });
         reference.value
     }
@@ -124,7 +124,7 @@ impl Validation<'_> {
         &self,
         certificate: Option<PemText>,
         key: Option<PemText>,
-        location: serde_saphyr::Location,
+        location: super::yaml::Location,
         problem: &'static str,
     ) -> Result<Option<(Pem, Pem)>, SettingsError> {
         match (certificate, key) {
@@ -137,9 +137,9 @@ impl Validation<'_> {
     fn vault(
         &mut self,
         name: &Name,
-        entry: serde_saphyr::Spanned<Vault>,
+        entry: super::yaml::Spanned<Vault>,
     ) -> Result<VaultSettings, SettingsError> {
-        let location = entry.referenced;
+        let location = entry.at;
         let entry = entry.value;
         let client_certificate = self.pair(
             entry.client_certificate,
@@ -168,8 +168,8 @@ impl Validation<'_> {
         })
     }
 
-    fn auth(&mut self, auth: serde_saphyr::Spanned<Auth>) -> Result<AuthMethod, SettingsError> {
-        let location = auth.referenced;
+    fn auth(&mut self, auth: super::yaml::Spanned<Auth>) -> Result<AuthMethod, SettingsError> {
+        let location = auth.at;
         let combination = |place, problem| Err(SettingsError::Combination { place, problem });
         Ok(match auth.value {
             Auth::Token(_) => AuthMethod::Token,
@@ -295,9 +295,9 @@ impl Validation<'_> {
 
     fn command(
         &self,
-        fields: serde_saphyr::Spanned<document::CommandIdentity>,
+        fields: super::yaml::Spanned<document::CommandIdentity>,
     ) -> Result<Identity, SettingsError> {
-        let place = self.at(fields.referenced);
+        let place = self.at(fields.at);
         // Security: whoever writes a person's file, or names another one by a flag, names no program.
         if self.origin.owner != Owner::Administrator {
             return Err(SettingsError::ForAdministrators { place, field: "command" });
@@ -356,7 +356,7 @@ impl Validation<'_> {
                 provider: self.mention(EntryKind::Provider, fields.provider),
             }),
             Source::TokenExchange(fields) => {
-                let location = fields.referenced;
+                let location = fields.at;
                 SourceSettings::TokenExchange(Box::new(self.exchange(fields.value, location)?))
             }
             Source::TokenRequest(fields) => SourceSettings::TokenRequest(TokenRequestSource {

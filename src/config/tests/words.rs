@@ -65,7 +65,7 @@ fn a_wrong_shape_is_told_with_what_is_expected() {
         ),
         (
             "profiles: {a: {cluster: x, source: {}}}\n",
-            "3:16",
+            "3:25",
             "a cluster or a list of clusters is expected here",
         ),
         ("profiles: {a: {source: {vaultKv: {}, oidc: {provider: x}}}}\n", "3:38", "this names a second kind"),
