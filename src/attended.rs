@@ -30,29 +30,28 @@ use crate::vault::session::SessionKey;
 /// What whoever asks the person needs beyond their time, to keep what came of it.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The token that `order` asks for, with the help of this person if need be.
+/// The token that `order` asks for, once this person has helped: what was asked for at `began` ended
+/// with `missing`, the error of a log-in that is required.
 ///
 /// # Errors
-/// As [`issue::token`]; and what the person's log-in, or another one that was waited for, failed with.
+/// `missing` where nobody can be asked; as [`issue::token`]; and what the person's log-in, or another
+/// one that was waited for, failed with.
 pub fn token(
+    missing: Error,
+    began: Timestamp,
     env: &Env,
     order: &Order,
     conditions: &Conditions,
     person: &dyn Person,
     calling: &mut Calling,
 ) -> Result<Issued, Error> {
-    let began = (conditions.clock)();
-    let error = match issue::token(env, order, conditions, calling) {
-        Err(error) if error.exit_code() == ExitCode::LoginRequired => error,
-        outcome => return outcome,
-    };
     // Security: nobody looks at a screen while a shell completes a line.
     if Caller::of_this_process(true).is_some_and(|caller| caller.completes_a_command_line()) {
-        return Err(error);
+        return Err(missing);
     }
     // Security: as in `issue`, what a kubeconfig added does not count.
     let desk = Desk::open(env.own(), order)?;
-    let Some(session) = asked_for(&desk) else { return Err(error) };
+    let Some(session) = asked_for(&desk) else { return Err(missing) };
     let log_ins = Arc::new(LogIns::new(&desk.place));
     refuse_again(&log_ins, &session, began, conditions)?;
     let turn = turn(&log_ins, conditions, person)?;

@@ -58,12 +58,19 @@ pub(super) fn run(mut flags: Flags, context: &mut Context) -> Result<ExitCode, E
         KubeconfigFlags { kubeconfig: flags.kubeconfig.take(), context: flags.context.take() };
     let Call { order, asker, wish, version, interactive } = understand(flags, context)?;
     let conditions = Conditions { wish, asker, ..context.conditions() };
-    // Security: a person is asked only where the client says that it may be, and at a terminal.
-    let outcome = if interactive && prompt::somebody_is_there() {
-        let person = Terminal::default().who_wants(LogInHow::Browser, &context.env);
-        attended::token(&context.env, &order, &conditions, &person, &mut context.calling)
-    } else {
-        issue::token(&context.env, &order, &conditions, &mut context.calling)
+    let began = (context.clock)();
+    let outcome = match issue::token(&context.env, &order, &conditions, &mut context.calling) {
+        // Security: a person is asked only where the client says that it may be, and at a terminal.
+        Err(missing)
+            if missing.exit_code() == ExitCode::LoginRequired
+                && interactive
+                && prompt::somebody_is_there() =>
+        {
+            let person = Terminal::default().who_wants(LogInHow::Browser, &context.env);
+            let calling = &mut context.calling;
+            attended::token(missing, began, &context.env, &order, &conditions, &person, calling)
+        }
+        outcome => outcome,
     };
     let issued = outcome.map_err(|error| {
         context.learn(&order);
