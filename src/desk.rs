@@ -44,7 +44,7 @@ pub struct Desk {
     pub place: Arc<Place>,
     /// Kept tokens.
     pub tokens: TokenStore,
-    /// What the Vault session is kept under, where the source has a Vault.
+    /// What the session is kept under that tokens are had by: the Vault's, else the provider's.
     pub session_key: Option<SessionKey>,
     /// What the token is kept under.
     pub key: CacheKey,
@@ -90,7 +90,10 @@ impl Desk {
     /// No place that satisfies `store`.
     pub fn of(env: Env, request: Request, cluster: Option<Cluster>) -> Result<Self, Error> {
         let place = Arc::new(Keystore::open(request.store, &env, KEYRING_PATIENCE)?);
-        let session_key = request.vault.as_ref().map(|vault| keys::session_key(vault, &request, &env));
+        let session_key = match &request.vault {
+            Some(vault) => Some(keys::session_key(vault, &request, &env)),
+            None => request.provider().map(|(_, provider)| keys::provider_key(provider)),
+        };
         let key = keys::token_key(&request, session_key.as_ref(), cluster.as_ref(), &env);
         let tokens = TokenStore::new(&place);
         Ok(Self { env, request, cluster, place, tokens, session_key, key })

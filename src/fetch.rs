@@ -5,8 +5,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cache::Sessions;
-use crate::config::{AuthMethod, Identity, JwtOrigin, Name, TlsSettings, TokenExchange, VaultSettings};
+use crate::broker::Wish;
+use crate::cache::{ProviderSessions, Sessions};
+use crate::config::{
+    AuthMethod, Identity, JwtOrigin, Name, Provider, TlsSettings, TokenExchange, VaultSettings,
+};
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::http;
@@ -14,7 +17,8 @@ use crate::identity::{self, Workload};
 use crate::issue::Conditions;
 use crate::keys;
 use crate::network::on_the_network;
-use crate::oidc::OidcError;
+use crate::oidc::{self, Freshness, OidcError};
+use crate::source::oidc::Oidc;
 use crate::source::token_exchange::{self, Exchange};
 use crate::source::{Asking, Fetched, Source};
 use crate::trust;
@@ -27,22 +31,59 @@ use crate::vault::{JwtSource, Parts, Patience, Vault, found_token};
 /// What the source, or the way to it, fails with.
 pub fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Fetched, Error> {
     on_the_network(async {
-        let source = Source::new(
-            &desk.request.source,
-            |_| {
-                let (Some(settings), Some(key)) = (&desk.request.vault, &desk.session_key) else {
-                    return Err(Error::Fault("the source names no vault".into()));
-                };
-                Ok(Arc::new(vault(desk, settings, key, conditions)?))
-            },
-            |settings| exchange(desk, settings, conditions),
-        )?;
+        let vault = |_: Option<&Name>| {
+            let (Some(settings), Some(key)) = (&desk.request.vault, &desk.session_key) else {
+                return Err(Error::Fault("the source names no vault".into()));
+            };
+            Ok(Arc::new(self::vault(desk, settings, key, conditions)?))
+        };
+        let provider = |name: &Name| {
+            let client = provider_named(desk, name, conditions)?;
+            let token = client.settings().token;
+            Ok(Oidc { client: Arc::new(client), token, freshness: freshness(conditions) })
+        };
+        let exchange = |settings: &TokenExchange| self::exchange(desk, settings, conditions);
+        let source = Source::new(&desk.request.source, vault, exchange, provider)?;
         let asking = Asking {
             server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
             certificate_authority: desk.cluster.as_ref().and_then(|cluster| cluster.authority_pem.clone()),
         };
         source.mint(&asking, conditions.clock).await
     })
+}
+
+/// How new a provider's token must be.
+fn freshness(conditions: &Conditions) -> Freshness {
+    match conditions.wish {
+        Wish::Usual | Wish::AtOnce => Freshness::Usual,
+        Wish::Since(moment) => Freshness::Since(moment),
+        Wish::Anew | Wish::Lasting(_) | Wish::Other { .. } => Freshness::Since((conditions.clock)()),
+    }
+}
+
+fn provider_named(desk: &Desk, name: &Name, conditions: &Conditions) -> Result<oidc::Client, Error> {
+    let settings = desk.request.settings.providers.get(name);
+    provider(desk, settings.ok_or_else(|| Error::Fault(format!("no provider `{name}`")))?, conditions)
+}
+
+/// A client for one provider, whose session is kept in the place of this desk.
+///
+/// # Errors
+/// A provider that only a flag names, or settings of the environment that make no sense.
+pub fn provider(desk: &Desk, settings: &Provider, conditions: &Conditions) -> Result<oidc::Client, Error> {
+    // Security: the one maker of these clients, also for a provider that only an identity names.
+    trust::judge_provider(settings, desk.memory().read()?.vaults(), desk.env.foreign())?;
+    let note = Arc::clone(&conditions.note);
+    let waiting = move || note("waiting for another process that renews the session");
+    Ok(oidc::Client::new(oidc::Parts {
+        settings: settings.clone(),
+        transport: desk.request.transport.clone(),
+        sessions: Arc::new(ProviderSessions::new(&desk.place, conditions.timeout, Box::new(waiting))),
+        session_key: keys::provider_key(settings),
+        clock: conditions.clock,
+        patience: Patience::Until(Instant::now() + conditions.timeout),
+        note: Arc::clone(&conditions.note),
+    })?)
 }
 
 /// A client for one Vault, whose session is kept under `key` in the place of this desk.
@@ -107,12 +148,18 @@ fn workload(
     conditions: &Conditions,
     deadline: Instant,
 ) -> Option<Arc<dyn JwtSource>> {
-    let name = match auth {
-        AuthMethod::Kubernetes { identity, .. } => identity.as_ref(),
-        AuthMethod::Jwt { from: JwtOrigin::Identity(name), .. } => Some(name),
+    let (name, identity) = match auth {
+        AuthMethod::Kubernetes { identity, .. } => {
+            (identity.as_ref(), keys::identity_of(identity.as_ref(), &desk.request)?)
+        }
+        AuthMethod::Jwt { from: JwtOrigin::Identity(name), .. } => {
+            (Some(name), keys::identity_of(Some(name), &desk.request)?)
+        }
+        AuthMethod::Jwt { from: JwtOrigin::Provider(name), .. } => {
+            (Some(name), Identity::Oidc { provider: name.clone() })
+        }
         _ => return None,
     };
-    let identity = keys::identity_of(name, &desk.request)?;
     Some(workload_of(desk, name, &identity, conditions, deadline))
 }
 
@@ -132,6 +179,7 @@ fn workload_of(
             let key = keys::session_key(&settings, &desk.request, &desk.env);
             Ok(Arc::new(vault(desk, &settings, &key, conditions)?))
         },
+        provider: &|name| Ok(Arc::new(provider_named(desk, name, conditions)?)),
         clock: conditions.clock,
         deadline,
     };

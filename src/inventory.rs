@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cache::{Kept, Sessions};
+use crate::cache::{Kept, ProviderSessions, Sessions};
 use crate::config::{Name, Overrides, Request, Settings};
 use crate::desk::{self, Desk};
 use crate::env::Env;
 use crate::error::{Error, printable};
+use crate::keys;
 use crate::keystore::{Keystore, Tier};
+use crate::oidc::ProviderSessionStore as _;
 use crate::token::{Limit, State, Timestamp, Token};
 use crate::vault::session::SessionStore as _;
 
@@ -34,7 +36,7 @@ pub struct Item {
     pub store: Tier,
     /// The token.
     pub token: TokenItem,
-    /// The Vault session it comes by, where its source has one.
+    /// The session that it comes by, where its source has one: a Vault's, else a provider's.
     pub session: Option<SessionItem>,
 }
 
@@ -75,12 +77,16 @@ pub enum TokenState {
     Absent,
 }
 
-/// What can be told about a Vault session.
+/// What can be told about a session.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionItem {
     /// The Vault's name in the settings, else its address.
-    pub vault: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vault: Option<String>,
+    /// The provider's name in the settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
     /// The method.
     pub method: String,
     /// `valid`, `expired` or `absent`.
@@ -150,12 +156,14 @@ fn token(token: Option<&Token>, now: Timestamp) -> TokenItem {
 }
 
 fn session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
-    let (vault, key) = (desk.request.vault.as_ref()?, desk.session_key.as_ref()?);
+    let Some(vault) = desk.request.vault.as_ref() else { return provider_session(desk, now) };
+    let key = desk.session_key.as_ref()?;
     let sessions = Sessions::new(&desk.place, Duration::ZERO, Box::new(|| ()));
     let session = sessions.load(key);
     let expires_at = session.as_ref().and_then(|session| session.expires_at);
     Some(SessionItem {
-        vault: vault.name.as_ref().map_or_else(|| vault.address.to_string(), ToString::to_string),
+        vault: Some(vault.name.as_ref().map_or_else(|| vault.address.to_string(), ToString::to_string)),
+        provider: None,
         method: session
             .as_ref()
             .map_or_else(|| vault.auth.name().to_owned(), |session| session.method.clone()),
@@ -166,6 +174,26 @@ fn session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
         },
         expires_at,
         renewable: session.is_some_and(|session| session.renewable),
+    })
+}
+
+/// A session that can be renewed has no end that anybody tells.
+fn provider_session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
+    let (name, settings) = desk.request.provider()?;
+    let sessions = ProviderSessions::new(&desk.place, Duration::ZERO, Box::new(|| ()));
+    let session = sessions.load(&keys::provider_key(settings));
+    let expires_at = session.as_ref().and_then(|session| session.ends_at(settings.token));
+    Some(SessionItem {
+        vault: None,
+        provider: Some(name.to_string()),
+        method: "oidc".to_owned(),
+        state: match &session {
+            None => TokenState::Absent,
+            Some(_) if expires_at.is_some_and(|end| end <= now) => TokenState::Expired,
+            Some(_) => TokenState::Valid,
+        },
+        expires_at,
+        renewable: session.is_some_and(|session| session.refresh_token.is_some()),
     })
 }
 

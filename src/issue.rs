@@ -187,7 +187,7 @@ impl<'a> Call<'a> {
             }
         }
         let first = admit::judge(self.desk, &self.conditions.asker)?;
-        let limited = self.conditions.for_caller(self.caller.as_ref());
+        let limited = Conditions { wish, ..self.conditions.for_caller(self.caller.as_ref()) };
         let call = Call {
             conditions: &limited,
             caller: self.caller.clone(),

@@ -65,6 +65,8 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     vault: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     /// The JWT's `jti`, which the API server's audit log knows.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +95,7 @@ impl Entry {
             profile: None,
             cluster: None,
             vault: None,
+            provider: None,
             subject: None,
             token_id: None,
             token_sha256: None,
@@ -121,6 +124,13 @@ impl Entry {
     #[must_use]
     pub fn vault(mut self, origin: &str) -> Self {
         self.vault = Some(printable(origin));
+        self
+    }
+
+    /// At which OpenID provider.
+    #[must_use]
+    pub fn provider(mut self, issuer: &str) -> Self {
+        self.provider = Some(printable(issuer));
         self
     }
 

@@ -4,10 +4,12 @@
 //! entry, because each of them is a part here. It reads what fingerprints a caller (a token file,
 //! an identity file), and never uses the network.
 
+use std::collections::BTreeSet;
+
 use crate::cache::{CacheKey, KeyBuilder};
 use crate::cluster::Cluster;
 use crate::config::{
-    AuthMethod, ClusterPin, Identity, JwtOrigin, Name, Pem, Request, SourceSettings, TlsSettings,
+    AuthMethod, ClusterPin, Identity, JwtOrigin, Name, Pem, Provider, Request, SourceSettings, TlsSettings,
     TokenExchange, VaultSettings,
 };
 use crate::env::Env;
@@ -22,6 +24,29 @@ pub fn session_key(vault: &VaultSettings, request: &Request, env: &Env) -> Sessi
         .part("address", vault.address.to_string())
         .optional("namespace", vault.namespace.as_deref());
     SessionKey(method(tls(key, &vault.tls), &vault.auth, request, env).finish().to_string())
+}
+
+/// The key of a provider session: issuer, client, what is asked for, and whom to believe there.
+#[must_use]
+pub fn provider_key(provider: &Provider) -> SessionKey {
+    let scopes: BTreeSet<&str> = provider.scopes.iter().map(String::as_str).collect();
+    let key = KeyBuilder::new("provider session", 1)
+        .part("issuer", provider.issuer.as_str())
+        .part("clientId", &provider.client_id)
+        .list("scopes", scopes)
+        .optional("certificateAuthority", provider.certificate_authority.as_ref().map(pem));
+    SessionKey(key.finish().to_string())
+}
+
+/// What a person accepts with a provider that only a flag names.
+#[must_use]
+pub fn provider_identity(provider: &Provider) -> String {
+    // Which file a log-in would send is the settings' word as well.
+    let secret = provider.client_secret_file.as_ref().map(|file| file.as_os_str().as_encoded_bytes());
+    let key = KeyBuilder::new("provider", 1)
+        .part("session", provider_key(provider).0)
+        .optional("clientSecretFile", secret);
+    format!("{} {}", provider.issuer, key.finish())
 }
 
 /// What a person accepts with a Vault that only a flag names: its address, whom to believe there, and
@@ -95,7 +120,11 @@ fn source(key: KeyBuilder, request: &Request, env: &Env) -> KeyBuilder {
             .optional("team", document.team.as_deref()),
         SourceSettings::VaultIdentity(role) => key.part("role", &role.role),
         SourceSettings::TokenExchange(settings) => exchange(key, settings, request, env),
-        SourceSettings::Oidc(_) | SourceSettings::TokenRequest(_) => {
+        SourceSettings::Oidc(oidc) => {
+            let token = request.provider().map(|(_, provider)| format!("{:?}", provider.token));
+            key.part("provider", oidc.provider.as_str()).optional("token", token)
+        }
+        SourceSettings::TokenRequest(_) => {
             // Nothing of these kinds is kept by this version; their settings are all of the answer.
             key.part("settings", format!("{source:?}"))
         }
@@ -181,7 +210,10 @@ fn method(key: KeyBuilder, auth: &AuthMethod, request: &Request, env: &Env) -> K
             let key = key.part("mount", mount).optional("role", role.as_deref());
             match from {
                 JwtOrigin::Identity(name) => key.optional("identity", workload(Some(name), request, env)),
-                JwtOrigin::Provider(name) => key.part("provider", name.as_str()),
+                JwtOrigin::Provider(name) => {
+                    let provider = request.settings.providers.get(name).map(provider_key);
+                    key.part("provider", name.as_str()).optional("session", provider.map(|key| key.0))
+                }
             }
         }
         AuthMethod::Oidc { mount, role } => key.part("mount", mount).optional("role", role.as_deref()),
@@ -203,6 +235,9 @@ fn who(name: Option<&Name>, identity: &Identity, request: &Request, env: &Env) -
         // Whose identity a Vault issues depends on who is logged in to it.
         Identity::VaultIdentity { vault, .. } => {
             request.vault_named(vault).map(|vault| session_key(&vault, request, env).0)
+        }
+        Identity::Oidc { provider } => {
+            request.settings.providers.get(provider).map(|found| provider_key(found).0)
         }
         _ => None,
     };

@@ -109,9 +109,11 @@ fn issuer(request: &Request) -> String {
             format!("{} {} {}", document.mount, document.document_path(), document.field)
         }
         SourceSettings::VaultIdentity(role) => role.role.clone(),
-        SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => {
-            String::new()
-        }
+        SourceSettings::Oidc(oidc) => match request.provider() {
+            Some((_, provider)) => format!("{} {}", provider.issuer, provider.client_id),
+            None => oidc.provider.to_string(),
+        },
+        SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => String::new(),
     };
     let vault = request.vault.as_ref();
     format!(

@@ -3,14 +3,16 @@
 
 use serde::Serialize;
 
-use crate::cache::{CacheKey, Kept, Sessions};
+use crate::cache::{CacheKey, Kept, ProviderSessions, Sessions};
 use crate::desk::{Desk, Order};
 use crate::env::Env;
 use crate::error::{Calling, Error, ExitCode};
 use crate::fetch;
 use crate::issue::{self, Conditions};
 use crate::journal::{Entry, Event};
+use crate::keys;
 use crate::network::on_the_network;
+use crate::oidc::{OidcError, ProviderSessionEnd, ProviderSessionStore as _, Revoked};
 use crate::token::{Timestamp, Token};
 use crate::vault::session::SessionStore as _;
 use crate::vault::{Revocation, Vault};
@@ -23,12 +25,41 @@ pub struct SignedOut {
     pub profile: String,
     /// What became of the session at Vault.
     pub session: SessionEnd,
+    /// What became of the session at the provider, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderOut>,
     /// What became of each token.
     pub tokens: Vec<TokenEnd>,
     /// Why the server could not be asked, where it could not. What was kept here is gone anyway.
     pub failure: Option<String>,
     #[serde(skip)]
     exit_code: Option<ExitCode>,
+}
+
+/// What became of a provider session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderOut {
+    /// The provider's name in the settings.
+    pub name: String,
+    /// What became of its refresh token.
+    pub refresh_token: RefreshTokenEnd,
+    /// Where a person can see to the provider's own session, once it was asked to end it.
+    pub own_session: Option<String>,
+}
+
+/// What became of a refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RefreshTokenEnd {
+    /// Revoked.
+    Revoked,
+    /// There was none.
+    None,
+    /// The provider revokes none.
+    NotOffered,
+    /// The provider did not do it; it lives until its own end.
+    StaysValid,
 }
 
 /// What became of a session.
@@ -77,6 +108,7 @@ pub fn one(
     env: &Env,
     order: &Order,
     conditions: &Conditions,
+    also_at_provider: bool,
     calling: &mut Calling,
 ) -> Result<SignedOut, Error> {
     let desk = Desk::open(env.clone(), order)?;
@@ -97,6 +129,8 @@ pub fn one(
             }
         }
     };
+    let (provider, provider_failure) = provider_out(&desk, conditions, also_at_provider);
+    let failure = failure.or(provider_failure);
     let tokens = kept.iter().enumerate().map(|(at, (_, kept))| {
         let by_lease = leases.get(at).copied().flatten() == Some(Revocation::Done);
         end_of(&kept.token, session == SessionEnd::Revoked, by_lease, (conditions.clock)())
@@ -113,10 +147,63 @@ pub fn one(
     Ok(SignedOut {
         profile: desk.request.profile_label.clone(),
         session,
+        provider,
         tokens,
         exit_code: failure.as_ref().map(Error::exit_code),
         failure: failure.map(|error| error.to_string()),
     })
+}
+
+/// Ends the session at the provider, where there is one.
+fn provider_out(
+    desk: &Desk,
+    conditions: &Conditions,
+    also_at_provider: bool,
+) -> (Option<ProviderOut>, Option<Error>) {
+    let Some((name, settings)) = desk.request.provider() else { return (None, None) };
+    let ended = on_the_network(async {
+        let client = fetch::provider(desk, settings, conditions)?;
+        let id_token = client.kept_session().and_then(|session| session.id_token);
+        let revoked = client.revoke_session().await;
+        // Whatever became of it there: who logs out leaves none here.
+        client.forget_session();
+        let own_session =
+            if also_at_provider { Some(client.end_provider_session(id_token.as_ref()).await) } else { None };
+        Ok((revoked, own_session))
+    });
+    let key = keys::provider_key(settings);
+    ProviderSessions::new(&desk.place, conditions.timeout, Box::new(|| ())).remove(&key);
+    let mut out =
+        ProviderOut { name: name.to_string(), refresh_token: RefreshTokenEnd::StaysValid, own_session: None };
+    let (revoked, own_session) = match ended {
+        Ok(ended) => ended,
+        Err(error) => return (Some(out), Some(error)),
+    };
+    let mut failure = None;
+    match revoked {
+        Ok(Revoked::Done) => out.refresh_token = RefreshTokenEnd::Revoked,
+        Ok(Revoked::Nothing | Revoked::NotRenewable) => out.refresh_token = RefreshTokenEnd::None,
+        Ok(Revoked::NotOffered) => out.refresh_token = RefreshTokenEnd::NotOffered,
+        Err(error) => failure = Some(error),
+    }
+    match own_session {
+        Some(Ok(ProviderSessionEnd::Asked(address))) => out.own_session = Some(address.to_string()),
+        Some(Ok(ProviderSessionEnd::NotOffered)) => {
+            let provider = settings.issuer.as_str().to_owned();
+            let without = "end of its own session";
+            failure.get_or_insert(OidcError::NotOffered { provider, field: "end_session_endpoint", without });
+        }
+        Some(Err(error)) => {
+            failure.get_or_insert(error);
+        }
+        None => {}
+    }
+    if out.refresh_token == RefreshTokenEnd::Revoked {
+        let entry = Entry::new(Event::Revocation).profile(&desk.request.profile_label);
+        let entry = entry.provider(settings.issuer.as_str()).outcome("refresh token");
+        issue::journal_of_person(desk, (conditions.clock)()).add(&entry, (conditions.clock)());
+    }
+    (Some(out), failure.map(Error::from))
 }
 
 /// The session's end, and for each lease its own.
@@ -152,11 +239,11 @@ fn tokens_of(desk: &Desk) -> Vec<(CacheKey, Kept)> {
     kept
 }
 
-type Revoked = (SessionEnd, Vec<Option<Revocation>>, Option<Error>);
+type VaultOut = (SessionEnd, Vec<Option<Revocation>>, Option<Error>);
 
 /// Revokes the session, which takes its leases with it; where it cannot be revoked or is not ours,
 /// each lease. Where there is none nobody logs in only to log out.
-async fn revoke(vault: &Vault, kept: &[(CacheKey, Kept)]) -> Revoked {
+async fn revoke(vault: &Vault, kept: &[(CacheKey, Kept)]) -> VaultOut {
     let mut leases = Vec::with_capacity(kept.len());
     if vault.has_foreign_session() {
         revoke_leases(vault, kept, &mut leases).await;

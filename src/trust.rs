@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::{self, Cluster, ClusterFlaw, KnownCluster};
-use crate::config::{ClusterPin, NamedBy, Pem, TokenExchange, VaultSettings};
+use crate::config::{ClusterPin, NamedBy, Pem, Provider, TokenExchange, VaultSettings};
 use crate::error::{ExitCode, Explain, shell_word};
 use crate::keys;
 use crate::memory::Remembered;
@@ -104,6 +104,14 @@ pub enum TrustError {
         /// Its address.
         address: String,
     },
+    /// A provider that only the kubeconfig names.
+    #[error("refused to send a session to the provider {issuer}: neither your settings nor you named it")]
+    UnknownProvider {
+        /// Its issuer.
+        issuer: String,
+        /// Variables that only the kubeconfig set.
+        foreign: Vec<String>,
+    },
     /// `trust` without a context.
     #[error("`trust` needs the context whose cluster is meant")]
     ContextMissing,
@@ -166,6 +174,7 @@ impl Explain for TrustError {
             | Self::NoClusterInfo
             | Self::UnknownVault { .. }
             | Self::UnknownService { .. }
+            | Self::UnknownProvider { .. }
             | Self::Fingerprint { .. }
             | Self::NobodyToAsk { .. }
             | Self::Declined { .. }
@@ -184,11 +193,15 @@ impl Explain for TrustError {
             Self::TlsOff { .. } => Some("anybody on the way could take the token".into()),
             Self::NoClusterInfo => Some("the profile is pinned to its cluster".into()),
             Self::Cluster(flaw) | Self::Pin { flaw, .. } => Some(flaw.to_string()),
-            Self::UnknownVault { foreign, .. } if !foreign.is_empty() => Some(format!(
-                "only the kubeconfig's `exec.env` sets {}",
-                foreign.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-            )),
-            Self::UnknownVault { .. } | Self::UnknownService { .. } => {
+            Self::UnknownVault { foreign, .. } | Self::UnknownProvider { foreign, .. }
+                if !foreign.is_empty() =>
+            {
+                Some(format!(
+                    "only the kubeconfig's `exec.env` sets {}",
+                    foreign.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+                ))
+            }
+            Self::UnknownVault { .. } | Self::UnknownProvider { .. } | Self::UnknownService { .. } => {
                 Some("only a flag names it, which may be the kubeconfig's".into())
             }
             Self::Memory { reason, .. } | Self::NotKept { reason, .. } => Some(reason.clone()),
@@ -221,6 +234,7 @@ impl Explain for TrustError {
                 Some("check `cluster.certificateAuthority` of the profile in the settings file".into())
             }
             Self::Cluster(_) => Some("kubectl config view --minify".into()),
+            Self::UnknownProvider { .. } => Some("{program} login{profile}{config}".into()),
             Self::UnknownVault { address, .. } => {
                 Some(format!("{{program}} login{{config}} --vault-address {}", shell_word(address)))
             }
@@ -361,6 +375,25 @@ pub fn judge_service(named_by: NamedBy, exchange: &TokenExchange) -> Result<(), 
             let address = address.or_else(|| exchange.issuer.as_ref().map(ToString::to_string));
             let address = address.unwrap_or_else(|| format!("`{}`", exchange.preset.name()));
             Err(TrustError::UnknownService { address })
+        }
+    }
+}
+
+/// Judges whether a provider may be sent a client's secret, a code or a refresh token.
+///
+/// # Errors
+/// [`TrustError::UnknownProvider`] where only a flag names it and nobody logged in there.
+pub fn judge_provider(
+    provider: &Provider,
+    logged_in: &[String],
+    foreign: &[String],
+) -> Result<(), TrustError> {
+    match provider.named_by {
+        NamedBy::Settings | NamedBy::Environment => Ok(()),
+        NamedBy::Flag if logged_in.contains(&keys::provider_identity(provider)) => Ok(()),
+        NamedBy::Flag => {
+            let issuer = provider.issuer.as_str().to_owned();
+            Err(TrustError::UnknownProvider { issuer, foreign: foreign.to_vec() })
         }
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
 fn one(order: &Order, sign_in: &mut SignIn, person: &Terminal, context: &mut Context) -> Result<(), Error> {
     let conditions = context.conditions();
     let turn = attended::turn_of_command(&context.env, order, &conditions, person)?;
-    if let Some(line) = sign_in.one(&context.env, order, &conditions, person, &mut context.calling)? {
+    for line in sign_in.one(&context.env, order, &conditions, person, &mut context.calling)? {
         output::note(&line);
     }
     drop(turn);

@@ -12,7 +12,8 @@ use super::overrides::{Overrides, Said, SourceKind, Wishes};
 use super::problem::{Alternatives, By, EntryKind, SettingsError};
 use super::sources::{SourceSettings, VaultIdentity, VaultKubernetes, VaultKv};
 use super::types::{
-    AuthMethod, ClusterPin, NamedBy, Profile, Settings, Store, TlsSettings, VaultAddress, VaultSettings,
+    AuthMethod, ClusterPin, Identity, JwtOrigin, NamedBy, Profile, Provider, Settings, Store, TlsSettings,
+    VaultAddress, VaultSettings,
 };
 use super::validate::{KUBERNETES_MOUNT, KV_FIELD, KV_MOUNT, KV_PATH};
 use crate::env::Env;
@@ -109,6 +110,31 @@ impl Request {
             (name.clone(), Self::resolve(settings, env, &flags, None))
         };
         names.map(resolve).collect()
+    }
+
+    /// The provider whose session tokens are had by, where a person's log-in stands at the beginning:
+    /// of the source itself, of the vault's log-in, or of the identity that either of them takes.
+    #[must_use]
+    pub fn provider(&self) -> Option<(&Name, &Provider)> {
+        let of_identity = |name: &Name| match self.settings.identities.get(name) {
+            Some(Identity::Oidc { provider }) => self.settings.providers.get_key_value(provider),
+            _ => None,
+        };
+        match (&self.source, self.vault.as_ref().map(|vault| &vault.auth)) {
+            (SourceSettings::Oidc(source), _) => self.settings.providers.get_key_value(&source.provider),
+            (SourceSettings::TokenExchange(exchange), _) => of_identity(exchange.identity.as_ref()?),
+            (_, Some(AuthMethod::Jwt { from: JwtOrigin::Provider(name), .. })) => {
+                self.settings.providers.get_key_value(name)
+            }
+            (
+                _,
+                Some(
+                    AuthMethod::Jwt { from: JwtOrigin::Identity(name), .. }
+                    | AuthMethod::Kubernetes { identity: Some(name), .. },
+                ),
+            ) => of_identity(name),
+            _ => None,
+        }
     }
 
     /// A vault of the settings, filled from the environment as the request's own is.

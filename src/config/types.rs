@@ -232,8 +232,8 @@ impl AuthMethod {
     #[must_use]
     pub fn is_unattended(&self) -> bool {
         match self {
-            Self::Approle { .. } | Self::Kubernetes { .. } | Self::Cert { .. } => true,
-            Self::Jwt { from, .. } => matches!(from, JwtOrigin::Identity(_)),
+            // By a provider's token as long as the session there can be renewed; then it says so.
+            Self::Approle { .. } | Self::Kubernetes { .. } | Self::Cert { .. } | Self::Jwt { .. } => true,
             Self::Token | Self::Userpass { .. } | Self::Ldap { .. } | Self::Oidc { .. } => false,
         }
     }

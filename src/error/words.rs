@@ -17,6 +17,7 @@ use crate::http::{ConnectCause, HttpError, TlsCause};
 use crate::identity::{self, IdentityError, Provider};
 use crate::keystore::StoreError;
 use crate::oidc::OidcError;
+use crate::oidc::callback::CallbackError;
 use crate::oidc::id_token::Lie;
 use crate::source::SourceError;
 use crate::source::{token_exchange, vault_identity, vault_kubernetes, vault_kv};
@@ -77,6 +78,8 @@ fn of_trust() {
         TrustError::UnknownVault { address: "https://evil.example/;id".into(), foreign: Vec::new() },
         TrustError::UnknownVault { address: server(), foreign: names(&["BAO_ADDR", "HOME"]) },
         TrustError::UnknownService { address: server() },
+        TrustError::UnknownProvider { issuer: server(), foreign: Vec::new() },
+        TrustError::UnknownProvider { issuer: server(), foreign: names(&["HOME"]) },
         TrustError::ContextMissing,
         TrustError::Fingerprint { server: server(), fingerprints: names(&["ab", "cd"]) },
         TrustError::Fingerprint { server: server(), fingerprints: Vec::new() },
@@ -85,7 +88,7 @@ fn of_trust() {
         TrustError::NotKept { path: "/state/trust.json".into(), reason: "read-only file system".into() },
         TrustError::Memory { path: "/state/trust.json".into(), reason: "expected value".into() },
     ];
-    all!(errors, TrustError: OtherCluster TlsOff NoClusterInfo Cluster Pin UnknownVault UnknownService ContextMissing
+    all!(errors, TrustError: OtherCluster TlsOff NoClusterInfo Cluster Pin UnknownVault UnknownService UnknownProvider ContextMissing
         Fingerprint NobodyToAsk Declined NotKept Memory);
     assert_data_eq!(told(errors), file!["words/trust.txt"].raw());
 }
@@ -297,6 +300,12 @@ fn of_openid_providers() {
         refused(500, "server_error", None),
         OidcError::LoginRequired { provider: provider(), why: "the session has ended".into() },
         OidcError::Busy { provider: provider() },
+        OidcError::Callback(CallbackError::Taken { port: 8000 }),
+        OidcError::OtherAnswerer { provider: provider(), found: Some(evil("https://evil.example")) },
+        OidcError::OtherAnswerer { provider: provider(), found: None },
+        OidcError::Denied { provider: provider() },
+        OidcError::CodeExpired { provider: provider() },
+        OidcError::NoRandomness,
         OidcError::NoIdToken { provider: provider() },
         OidcError::NoAccessToken { provider: provider() },
         lie(Lie::Malformed),
@@ -322,7 +331,7 @@ fn of_openid_providers() {
         OidcError::Http(HttpError::Deadline { host: "sso.example:443".into(), sent: true }),
     ];
     all!(errors, OidcError: Http NoMetadata Metadata OtherIssuer Endpoint NotOffered Redirect Cleartext Refused
-        LoginRequired Busy NoIdToken NoAccessToken IdToken ClientSecret Unavailable Unusable);
+        LoginRequired Busy Callback OtherAnswerer Denied CodeExpired NoRandomness NoIdToken NoAccessToken IdToken ClientSecret Unavailable Unusable);
     assert_data_eq!(told(errors), file!["words/openid.txt"].raw());
 }
 

@@ -61,7 +61,7 @@ pub fn fingerprint(
             Ok(digest(&words.collect::<Vec<_>>()))
         }
         Identity::VaultIdentity { vault, role } => Ok(digest(&["vaultIdentity", vault.as_str(), role])),
-        Identity::Oidc { .. } => Err(IdentityError::NotInThisVersion { who, kind: "oidc" }),
+        Identity::Oidc { provider } => Ok(digest(&["oidc", provider.as_str()])),
     }
 }
 

@@ -26,10 +26,11 @@ use secrecy::{ExposeSecret, SecretString};
 pub use error::{IdentityError, Place, Provider};
 pub use fingerprint::{Fingerprint, fingerprint};
 
-use crate::config::{Identity, Name};
+use crate::config::{Identity, Name, ProviderToken};
 use crate::env::Env;
 use crate::error::Error;
 use crate::http::{Client, HttpError};
+use crate::oidc::{self, Freshness};
 use crate::source::vault_identity;
 use crate::token::{Claims, Timestamp};
 use crate::vault::{JwtSource, Vault};
@@ -42,6 +43,8 @@ pub struct Parts<'a> {
     pub http: &'a dyn Fn() -> Result<Client, HttpError>,
     /// Makes the client of a Vault that issues identities; called only for those.
     pub vault: &'a dyn Fn(&Name) -> Result<Arc<Vault>, Error>,
+    /// Makes the client of a provider that a person logs in to; called only for those.
+    pub provider: &'a dyn Fn(&Name) -> Result<Arc<oidc::Client>, Error>,
     /// The time.
     pub clock: fn() -> Timestamp,
     /// When a token service must have answered.
@@ -61,6 +64,7 @@ enum Origin {
     Service { service: service::TokenService, client: Client, deadline: Instant },
     Program { printer: program::Printer, audience: Option<String> },
     Vault { vault: Arc<Vault>, role: String },
+    Provider { client: Arc<oidc::Client> },
     Unavailable(IdentityError),
 }
 
@@ -98,6 +102,16 @@ impl Workload {
                 let place = Place::Output(printer.name());
                 let token = self.svid(printer.text(who)?, &place)?;
                 self.checked(&token, place, audience.as_deref())
+            }
+            Origin::Provider { client } => {
+                let session = client.tokens(ProviderToken::Id, Freshness::Usual).await;
+                let session = session
+                    .and_then(|session| session.id_token.ok_or_else(|| client.lacks(ProviderToken::Id)));
+                let token = session.map_err(|error| IdentityError::Issuer {
+                    who: who.clone(),
+                    failure: Error::from(error).to_failure(),
+                })?;
+                self.checked(&token, Place::Answer(client.issuer().to_owned()), None)
             }
             Origin::Vault { vault, role } => {
                 let minted =
@@ -188,9 +202,12 @@ impl Origin {
                 })?,
                 role: role.clone(),
             },
-            Identity::Oidc { .. } => {
-                return Err(IdentityError::NotInThisVersion { who: who.to_owned(), kind: "oidc" });
-            }
+            Identity::Oidc { provider } => Self::Provider {
+                client: (parts.provider)(provider).map_err(|error| IdentityError::Issuer {
+                    who: who.to_owned(),
+                    failure: error.to_failure(),
+                })?,
+            },
         })
     }
 

@@ -22,6 +22,7 @@ fn workload(identity: &Identity, env: &Env) -> Workload {
         env,
         http: &|| panic!("no client is needed"),
         vault: &|_| Err(Error::Fault("no such vault".into())),
+        provider: &|_| Err(Error::Fault("no such provider".into())),
         clock: now,
         deadline: Instant::now(),
     };
@@ -238,6 +239,7 @@ async fn the_pod_itself_needs_no_name() {
         env: &Env::default(),
         http: &|| panic!("no client is needed"),
         vault: &|_| panic!("no Vault is needed"),
+        provider: &|_| Err(Error::Fault("no such provider".into())),
         clock: now,
         deadline: Instant::now(),
     };
@@ -252,9 +254,8 @@ async fn kinds_and_vaults_that_cannot_be_had() {
     assert_data_eq!(
         refused(&workload(&person, &Env::default())).await,
         str![[r#"
-exit 2
-error: profile `prod`: identity `build`: `oidc` is not in this version
-  try: use another kind in `identities`
+exit 1
+error: profile `prod`: identity `build`: a fault of ours: no such provider
 
 "#]]
     );
@@ -407,6 +408,7 @@ error: profile `prod`: identity `build`: `token.actions.example` issued no token
             env: &env,
             http: &http,
             vault: &|_| panic!("no Vault is needed"),
+            provider: &|_| Err(Error::Fault("no such provider".into())),
             clock: now,
             deadline: Instant::now(),
         };
@@ -426,6 +428,7 @@ error: profile `prod`: identity `build`: `token.actions.example` issued no token
             env: &env,
             http: &|| Client::new(&TlsSettings::default(), &Transport::default(), None),
             vault: &|_| panic!("no Vault is needed"),
+            provider: &|_| Err(Error::Fault("no such provider".into())),
             clock: now,
             deadline: Instant::now() + std::time::Duration::from_secs(10),
         };
@@ -483,7 +486,7 @@ mod fingerprints {
         let job = |token| of(&github, &[(github::URL, "https://u"), (github::TOKEN, token)]);
         assert_ne!(job("a"), job("b"));
         assert_eq!(job("a"), job("a"));
-        for identity in [variable, github, Identity::Oidc { provider: name() }] {
+        for identity in [variable, github] {
             assert!(fingerprint(None, &identity, &Env::default()).is_err());
         }
         let vault = |vault: &str, role: &str| {
@@ -532,6 +535,7 @@ mod platforms {
             env: &env,
             http: &|| Client::new(&TlsSettings::default(), &Transport::default(), None),
             vault: &|_| panic!("no Vault is needed"),
+            provider: &|_| panic!("no provider is needed"),
             clock: now,
             deadline: Instant::now() + std::time::Duration::from_secs(10),
         };
@@ -585,6 +589,7 @@ mod platforms {
             env,
             http: &|| panic!("no client is needed"),
             vault: &|_| panic!("no Vault is needed"),
+            provider: &|_| panic!("no provider is needed"),
             clock: now,
             deadline: Instant::now() + std::time::Duration::from_secs(20),
         };

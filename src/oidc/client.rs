@@ -16,6 +16,7 @@ use super::{OidcError, client_secret};
 use crate::config::{Provider, ProviderToken, TlsSettings, Transport};
 use crate::error::printable;
 use crate::http;
+use crate::network;
 use crate::token::Timestamp;
 use crate::vault::Patience;
 use crate::vault::session::SessionKey;
@@ -56,6 +57,8 @@ pub struct Client {
     current: Mutex<Option<ProviderSession>>,
     /// How long a person took, all in all.
     waited: Mutex<Duration>,
+    /// How long a second is; less in tests.
+    pub(super) second: Duration,
     /// One refresh at a time within this process; the store's turn is for the others.
     gate: tokio::sync::Mutex<()>,
 }
@@ -80,6 +83,7 @@ impl Client {
             metadata: tokio::sync::OnceCell::new(),
             current: Mutex::default(),
             waited: Mutex::default(),
+            second: Duration::from_secs(1),
             gate: tokio::sync::Mutex::default(),
         })
     }
@@ -88,6 +92,12 @@ impl Client {
     #[must_use]
     pub fn issuer(&self) -> &str {
         self.parts.settings.issuer.as_str()
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Provider {
+        &self.parts.settings
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -104,6 +114,11 @@ impl Client {
             Patience::Until(end) => end + *held(&self.waited),
             Patience::Each(patience) => Instant::now() + patience,
         }
+    }
+
+    /// The time that a person took does not count.
+    pub(super) fn has_waited(&self, since: Instant) {
+        *held(&self.waited) += since.elapsed();
     }
 
     /// What the provider says about itself, asked once.
@@ -181,7 +196,7 @@ impl Client {
             return self.rather(Some(session), kind, Freshness::Usual, ended);
         }
         if kind == ProviderToken::Id && !session.refreshes_id_token {
-            let none = OidcError::NoIdToken { provider: self.issuer().to_owned() };
+            let none = self.lacks(kind);
             return self.rather(Some(session), kind, Freshness::Usual, none);
         }
         match self.refresh(session.clone(), kind).await {
@@ -216,10 +231,19 @@ impl Client {
         let gate = self.gate.lock().await;
         let (sessions, key) = (Arc::clone(&self.parts.sessions), self.parts.session_key.clone());
         // Waiting for a file's lock blocks, and whoever holds it may be a task of this thread.
-        match tokio::task::spawn_blocking(move || sessions.turn(&key)).await {
-            Ok(Turn::Ours(turn)) => Ok((gate, Some(turn))),
-            Ok(Turn::Alone) => Ok((gate, None)),
-            Ok(Turn::Busy) | Err(_) => Err(OidcError::Busy { provider: self.issuer().to_owned() }),
+        match network::beside(move || sessions.turn(&key)).await {
+            Some(Turn::Ours(turn)) => Ok((gate, Some(turn))),
+            Some(Turn::Alone) => Ok((gate, None)),
+            Some(Turn::Busy) | None => Err(OidcError::Busy { provider: self.issuer().to_owned() }),
+        }
+    }
+
+    /// There is no such token in the session.
+    pub(crate) fn lacks(&self, kind: ProviderToken) -> OidcError {
+        let provider = self.issuer().to_owned();
+        match kind {
+            ProviderToken::Id => OidcError::NoIdToken { provider },
+            ProviderToken::Access => OidcError::NoAccessToken { provider },
         }
     }
 
@@ -293,10 +317,7 @@ impl Client {
         session.take_over(answer, believed, asked_at);
         self.keep(&session);
         if session.token(kind).is_none() || (kind == ProviderToken::Id && !session.refreshes_id_token) {
-            return Err(match kind {
-                ProviderToken::Id => OidcError::NoIdToken { provider: self.issuer().to_owned() },
-                ProviderToken::Access => OidcError::NoAccessToken { provider: self.issuer().to_owned() },
-            });
+            return Err(self.lacks(kind));
         }
         Ok(session)
     }
@@ -363,4 +384,4 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,7 @@
 //! What a provider refused, or why it could not be asked or believed; each variant is one thing to do
 //! next.
 
+use super::callback::CallbackError;
 use super::id_token::Lie;
 use crate::error::{ExitCode, Explain};
 use crate::http::HttpError;
@@ -42,6 +43,21 @@ pub enum OidcError {
     /// A person must log in.
     #[error("log-in to `{provider}` required")]
     LoginRequired { provider: String, why: String },
+    /// The listener for the browser, the person, or what the provider had the browser say.
+    #[error(transparent)]
+    Callback(#[from] CallbackError),
+    /// RFC 9207: the answer in the browser is not of the issuer that was asked.
+    #[error("the answer to the log-in at `{provider}` is not of `{provider}`")]
+    OtherAnswerer { provider: String, found: Option<String> },
+    /// The person, or the provider, said no on the other device.
+    #[error("the log-in to `{provider}` was refused there")]
+    Denied { provider: String },
+    /// Nobody typed the code in time.
+    #[error("the code for the log-in to `{provider}` has expired")]
+    CodeExpired { provider: String },
+    /// No random numbers.
+    #[error("this system gives no random numbers to log in with")]
+    NoRandomness,
     /// Another process renews the session, and does not come to an end.
     #[error("another process renews the session at `{provider}`, and is not done yet")]
     Busy { provider: String },
@@ -82,24 +98,37 @@ impl Explain for OidcError {
             Self::Http(error) => error.exit_code(),
             Self::NotOffered { .. } | Self::ClientSecret { .. } => ExitCode::Usage,
             Self::LoginRequired { .. } | Self::NoIdToken { .. } => ExitCode::LoginRequired,
+            Self::Callback(error) => error.exit_code(),
+            Self::NoRandomness => ExitCode::Fault,
             // Its own fault, or a passing one: the same request may be granted later.
-            Self::Refused { status: 429 | 500.., .. } | Self::Unavailable { .. } | Self::Busy { .. } => {
-                ExitCode::Unreachable
-            }
-            Self::Refused { .. } => ExitCode::Refused,
+            Self::Refused { status: 429 | 500.., .. }
+            | Self::Unavailable { .. }
+            | Self::Busy { .. }
+            | Self::CodeExpired { .. } => ExitCode::Unreachable,
+            Self::Refused { .. } | Self::Denied { .. } => ExitCode::Refused,
             Self::NoMetadata { .. }
             | Self::Metadata { .. }
             | Self::OtherIssuer { .. }
             | Self::IdToken { .. }
             | Self::NoAccessToken { .. }
             | Self::Unusable { .. } => ExitCode::Unusable,
-            Self::Endpoint { .. } | Self::Redirect { .. } | Self::Cleartext { .. } => ExitCode::Withheld,
+            Self::Endpoint { .. }
+            | Self::Redirect { .. }
+            | Self::Cleartext { .. }
+            | Self::OtherAnswerer { .. } => ExitCode::Withheld,
         }
     }
 
     fn why(&self) -> Option<String> {
         Some(match self {
             Self::Http(error) => return error.why(),
+            Self::Callback(error) => return error.why(),
+            Self::OtherAnswerer { found: Some(found), .. } => {
+                format!("it is of `{found}`, so its code was not sent to anybody")
+            }
+            Self::OtherAnswerer { found: None, .. } => {
+                "it does not say whose it is, as this provider always does".into()
+            }
             Self::NoMetadata { tried, status, .. } => format!("`{tried}` answered with status {status}"),
             Self::Metadata { why, .. }
             | Self::Unusable { why, .. }
@@ -122,13 +151,19 @@ impl Explain for OidcError {
                     description.clone().unwrap_or_else(|| format!("status {status}, without a reason"));
                 uri.as_ref().map_or(words.clone(), |uri| format!("{words} (see {uri})"))
             }
-            Self::Unavailable { .. } | Self::Busy { .. } => return None,
+            Self::Unavailable { .. }
+            | Self::Busy { .. }
+            | Self::Denied { .. }
+            | Self::CodeExpired { .. }
+            | Self::NoRandomness => return None,
         })
     }
 
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Http(error) => return error.hint(),
+            Self::Callback(error) => return error.hint(),
+            Self::OtherAnswerer { .. } => "log in again; if it happens again, somebody stands between you and the provider".into(),
             Self::NoMetadata { .. } | Self::Metadata { .. } => {
                 "check `issuer` in the settings: it is what `iss` says in this provider's tokens".into()
             }
@@ -136,8 +171,9 @@ impl Explain for OidcError {
                 format!("if that is the provider that you mean, set `issuer` to `{found}`")
             }
             Self::Endpoint { .. } => "ask whoever runs this provider to publish an address with TLS".into(),
-            Self::NotOffered { .. } => return None,
-            Self::LoginRequired { .. } => "{program} login{profile}{vault}{config}".into(),
+            Self::NotOffered { .. } | Self::NoRandomness => return None,
+            Self::LoginRequired { .. } | Self::Denied { .. } => "{program} login{profile}{vault}{config}".into(),
+            Self::CodeExpired { .. } => "{program} login --device-code{profile}{vault}{config}".into(),
             Self::NoIdToken { .. } => {
                 "{program} login{profile}{vault}{config}, or set `token: access` if the API server takes that".into()
             }

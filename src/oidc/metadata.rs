@@ -124,6 +124,12 @@ impl Metadata {
         })
     }
 
+    /// Whether it says that it knows this scope.
+    #[must_use]
+    pub fn offers_scope(&self, scope: &str) -> bool {
+        self.scopes.iter().flatten().any(|offered| offered == scope)
+    }
+
     /// An endpoint that the provider need not have; `without` says what cannot be done then.
     pub fn need<'a>(
         &self,

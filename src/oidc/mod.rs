@@ -10,10 +10,13 @@ pub mod client_secret;
 mod error;
 pub mod id_token;
 pub mod jwks;
+mod log_in;
+mod log_out;
 pub mod metadata;
 mod session;
 pub mod token_endpoint;
 
 pub use client::{Client, Freshness, Parts};
 pub use error::OidcError;
+pub use log_out::{ProviderSessionEnd, Revoked};
 pub use session::{ProviderSession, ProviderSessionStore, Turn};

@@ -40,6 +40,21 @@ pub struct ProviderSession {
 const ENOUGH: TimeDelta = TimeDelta::seconds(10);
 
 impl ProviderSession {
+    /// One that holds nothing yet.
+    pub(super) fn empty(obtained_at: Timestamp) -> Self {
+        Self {
+            access_token: None,
+            access_expires_at: None,
+            id_token: None,
+            id_expires_at: None,
+            refresh_token: None,
+            obtained_at,
+            subject: None,
+            name: None,
+            refreshes_id_token: true,
+        }
+    }
+
     /// One of its tokens.
     #[must_use]
     pub fn token(&self, kind: ProviderToken) -> Option<&SecretString> {

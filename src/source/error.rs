@@ -105,7 +105,8 @@ impl Explain for SourceError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotInThisVersion { .. } => Some(
-                "use `vaultKubernetes`, `vaultKv` or `vaultIdentity` as the profile's `source`".to_owned(),
+                "use `vaultKubernetes`, `vaultKv`, `vaultIdentity`, `oidc` or `tokenExchange` as the profile's `source`"
+                    .to_owned(),
             ),
             Self::NoMount { .. } => Some(
                 "set `mount` in the profile to a path that `vault secrets list` or `bao secrets list` shows"

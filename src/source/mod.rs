@@ -7,6 +7,7 @@ mod ask;
 mod cluster;
 mod error;
 pub(crate) mod field;
+pub mod oidc;
 pub mod token_exchange;
 pub mod vault_identity;
 pub mod vault_kubernetes;
@@ -37,6 +38,8 @@ pub enum Source {
     VaultIdentity(Arc<Vault>, config::VaultIdentity),
     /// A token that is exchanged for another.
     TokenExchange(Box<Exchange>),
+    /// A provider's own token.
+    Oidc(oidc::Oidc),
 }
 
 /// What a source gave.
@@ -54,8 +57,8 @@ pub struct Fetched {
 
 impl Source {
     /// The source of these settings. `vault` makes the client of the Vault that they name (`None`:
-    /// the environment's), `exchange` the source of an exchange; each is called once, and only for
-    /// sources that need it.
+    /// the environment's), `exchange` the source of an exchange, `provider` that of a provider's token;
+    /// each is called once, and only for sources that need it.
     ///
     /// # Errors
     /// [`SourceError::NotInThisVersion`], or what `vault` fails with.
@@ -63,6 +66,7 @@ impl Source {
         settings: &SourceSettings,
         vault: impl FnOnce(Option<&Name>) -> Result<Arc<Vault>, Error>,
         exchange: impl FnOnce(&config::TokenExchange) -> Result<Exchange, Error>,
+        provider: impl FnOnce(&Name) -> Result<oidc::Oidc, Error>,
     ) -> Result<Self, Error> {
         match settings {
             SourceSettings::VaultKubernetes(settings) => {
@@ -75,7 +79,8 @@ impl Source {
                 Ok(Self::VaultIdentity(vault(settings.vault.as_ref())?, settings.clone()))
             }
             SourceSettings::TokenExchange(settings) => Ok(Self::TokenExchange(Box::new(exchange(settings)?))),
-            SourceSettings::Oidc(_) | SourceSettings::TokenRequest(_) => {
+            SourceSettings::Oidc(settings) => Ok(Self::Oidc(provider(&settings.provider)?)),
+            SourceSettings::TokenRequest(_) => {
                 Err(SourceError::NotInThisVersion { kind: settings.name() }.into())
             }
         }
@@ -94,6 +99,10 @@ impl Source {
                 Ok(fetched(vault.origin(), &path, minted, None, clock())?)
             }
             Self::VaultKv(vault, settings) => document(vault.as_ref(), settings, asking, clock).await,
+            Self::Oidc(oidc) => {
+                let minted = oidc.mint().await?;
+                Ok(fetched(oidc.client.issuer(), oidc.path(), minted, None, clock())?)
+            }
             Self::VaultIdentity(vault, settings) => {
                 let minted = vault_identity::mint(vault.as_ref(), &settings.role, clock).await?;
                 let path = format!("identity/oidc/token/{}", settings.role);
@@ -110,7 +119,9 @@ impl Source {
     pub async fn revoke(&self, lease: &Lease) -> Result<Revocation, Error> {
         match self {
             Self::VaultKubernetes(vault, _) => Ok(vault.revoke_lease(&lease.id).await?),
-            Self::VaultKv(..) | Self::VaultIdentity(..) | Self::TokenExchange(_) => Ok(Revocation::Nothing),
+            Self::VaultKv(..) | Self::VaultIdentity(..) | Self::TokenExchange(_) | Self::Oidc(_) => {
+                Ok(Revocation::Nothing)
+            }
         }
     }
 }

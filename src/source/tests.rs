@@ -3,7 +3,7 @@ use snapbox::{assert_data_eq, str};
 
 use super::script::{Script, VAULT, at, jwt, now, told};
 use super::*;
-use crate::config::{OidcSource, TokenRequestSource};
+use crate::config::TokenRequestSource;
 use crate::token::{Bound, Limit};
 
 fn minted(secret: &str, bounds: Vec<Bound>) -> Minted {
@@ -19,25 +19,19 @@ fn minted(secret: &str, bounds: Vec<Bound>) -> Minted {
 }
 
 fn not_built(settings: &SourceSettings) -> String {
-    told(&Source::new(settings, |_| panic!("no Vault is needed"), no_exchange).err().unwrap())
+    told(&Source::new(settings, |_| panic!("no Vault is needed"), no_exchange, no_provider).err().unwrap())
 }
 
 fn no_exchange(_: &config::TokenExchange) -> Result<Exchange, Error> {
     panic!("nothing is exchanged")
 }
 
+fn no_provider(_: &Name) -> Result<oidc::Oidc, Error> {
+    panic!("no provider is asked")
+}
+
 #[test]
 fn sources_that_are_not_in_this_version_say_so() {
-    let oidc = SourceSettings::Oidc(OidcSource { provider: Name::parse("sso").unwrap() });
-    assert_data_eq!(
-        not_built(&oidc),
-        str![[r#"
-exit 2
-error: profile `prod`: the source `oidc` is not in this version
-  try: use `vaultKubernetes`, `vaultKv` or `vaultIdentity` as the profile's `source`
-
-"#]]
-    );
     let request = SourceSettings::TokenRequest(TokenRequestSource {
         context: "hub".into(),
         namespace: "n".into(),
@@ -58,6 +52,7 @@ fn the_settings_say_which_vault_is_asked() {
         &settings,
         |name| Err(Error::Fault(format!("asked for {}", name.map_or("the environment's", Name::as_str)))),
         no_exchange,
+        no_provider,
     );
     assert_eq!(failed.err().unwrap().to_string(), "a fault of ours: asked for corp");
 }
@@ -287,7 +282,7 @@ mod over_http {
             patience: Patience::Until(Instant::now() + Duration::from_secs(10)),
             note: Arc::new(|_| {}),
         };
-        Source::new(settings, |_| Ok(Arc::new(Vault::new(parts)?)), no_exchange).unwrap()
+        Source::new(settings, |_| Ok(Arc::new(Vault::new(parts)?)), no_exchange, no_provider).unwrap()
     }
 
     #[tokio::test]

@@ -238,6 +238,7 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("identity/fingerprint.rs", 2, "digests of a workload's token or of its claims"),
     ("identity/mod.rs", 1, "looks at the claims of a workload's token before it is sent"),
     ("oidc/id_token.rs", 3, "looks at a token's signature and claims before anybody believes it"),
+    ("oidc/log_in.rs", 1, "the challenge that is made of a log-in's verifier"),
     ("oidc/session.rs", 2, "whether two sessions are renewed with one token"),
     (
         "oidc/token_endpoint.rs",

@@ -47,7 +47,7 @@ pub use clouds::{Databricks, Entra, Google, Policy};
 pub use cluster::Cluster;
 pub use double::{Double, Reply, Seen};
 pub use folder::folder;
-pub use http::Answer;
+pub use http::{Answer, Client};
 pub use jwt::{Issuer, PublicKey, claims};
 pub use keycloak::Keycloak;
 pub use openid::OpenIdProvider;

@@ -22,7 +22,7 @@ fn seconds(from_now: i64) -> Timestamp {
 
 /// Sessions in memory, and every refresh token that was ever kept, in its order.
 #[derive(Default)]
-pub(crate) struct Drawer {
+pub(in crate::oidc) struct Drawer {
     sessions: Mutex<BTreeMap<String, ProviderSession>>,
     refresh_tokens: Mutex<Vec<String>>,
     is_full: bool,
@@ -53,7 +53,7 @@ impl ProviderSessionStore for Drawer {
     }
 }
 
-fn key() -> SessionKey {
+pub(in crate::oidc) fn key() -> SessionKey {
     SessionKey("sso".into())
 }
 
@@ -78,7 +78,7 @@ fn drawer(session: ProviderSession) -> Arc<Drawer> {
     Arc::new(drawer)
 }
 
-fn client(server: &Scripted, sessions: &Arc<Drawer>) -> Client {
+pub(in crate::oidc) fn client(server: &Scripted, sessions: &Arc<Drawer>) -> Client {
     let issuer = server.url.as_str().trim_end_matches('/');
     let sessions: Arc<dyn ProviderSessionStore> = Arc::<Drawer>::clone(sessions);
     let settings = Provider {
@@ -106,27 +106,34 @@ fn client(server: &Scripted, sessions: &Arc<Drawer>) -> Client {
 }
 
 fn metadata(url: &Url) -> Step {
+    metadata_with(url, &json!({}))
+}
+
+pub(in crate::oidc) fn metadata_with(url: &Url, more: &Value) -> Step {
     let issuer = url.as_str().trim_end_matches('/');
-    let document = json!({"issuer": issuer, "token_endpoint": format!("{issuer}/token"),
+    let mut document = json!({"issuer": issuer, "token_endpoint": format!("{issuer}/token"),
         "jwks_uri": format!("{issuer}/keys")});
+    for (name, value) in more.as_object().unwrap() {
+        document[name] = value.clone();
+    }
     reply(200, &document.to_string())
 }
 
-struct Signer(rcgen::KeyPair);
+pub(in crate::oidc) struct Signer(rcgen::KeyPair);
 
 impl Signer {
-    fn new() -> Self {
+    pub(in crate::oidc) fn new() -> Self {
         Self(rcgen::KeyPair::generate().unwrap())
     }
 
-    fn keys(&self) -> Step {
+    pub(in crate::oidc) fn keys(&self) -> Step {
         let point = self.0.public_key_raw();
         let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]));
         let key = json!({"kty": "EC", "crv": "P-256", "kid": "a", "x": x, "y": y});
         reply(200, &json!({"keys": [key]}).to_string())
     }
 
-    fn token(&self, url: &Url, subject: &str) -> String {
+    pub(in crate::oidc) fn token(&self, url: &Url, subject: &str) -> String {
         let claims = json!({"iss": url.as_str().trim_end_matches('/'), "sub": subject, "aud": "kubernetes",
             "iat": now().timestamp(), "exp": seconds(900).timestamp()});
         let header = URL_SAFE_NO_PAD.encode(json!({"alg": "ES256", "kid": "a"}).to_string());
