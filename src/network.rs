@@ -72,6 +72,25 @@ pub(crate) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
     }
 }
 
+/// Runs what lives beside a program of the person's: its signals are for that program, and its end is
+/// ours.
+///
+/// # Errors
+/// What the work fails with.
+pub fn beside_a_program<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Fault(format!("no runtime: {error}")))
+}
+
 /// Waits for a signal that ends us.
 #[cfg(unix)]
 pub(crate) async fn interrupted() -> ExitCode {

@@ -16,14 +16,34 @@ pub fn now() -> Timestamp {
 pub fn harden() {
     #[cfg(unix)]
     {
-        use rustix::process::{Resource, Rlimit, setrlimit};
-        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let found = getrlimit(Resource::Core);
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: found.maximum });
+        let _ = FOUND.set(found);
     }
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
+}
+
+/// The limit of core files that [`harden`] found, which a program of the person's shall have.
+#[cfg(unix)]
+static FOUND: std::sync::OnceLock<rustix::process::Rlimit> = std::sync::OnceLock::new();
+
+/// Starts a program of the person's with the limits that we were started with. On Linux this process
+/// leaves no core file meanwhile either, for it is not dumpable.
+pub fn as_found<T>(start: impl FnOnce() -> T) -> T {
+    #[cfg(unix)]
+    if let Some(found) = FOUND.get() {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let _ = setrlimit(Resource::Core, *found);
+        let started = start();
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: found.maximum });
+        return started;
+    }
+    start()
 }
 
 /// The living program that ran us: its process id and when it started, so that a later one of the

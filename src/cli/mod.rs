@@ -4,6 +4,8 @@
 //! environment are read here once and handed down.
 
 mod databricks;
+mod exec;
+mod federation;
 mod get_token;
 mod login;
 mod logout;
@@ -65,6 +67,10 @@ enum Command {
     Trust(trust::Flags),
     /// Hand Databricks' SDKs tokens on this machine (their metadata service)
     Serve(serve::Flags),
+    /// Run a program that uses an SDK of Databricks', with its tokens at hand
+    Exec(exec::Flags),
+    /// The trust of Databricks in a cluster's service accounts
+    Federation(federation::Flags),
     /// Tokens as the Databricks CLI prints them, for SDKs that take this program for it
     #[command(hide = true)]
     Auth(databricks::Auth),
@@ -172,6 +178,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
             Command::Token(flags) => token::run(flags, &mut context),
             Command::Trust(flags) => trust::run(flags, &mut context),
             Command::Serve(flags) => serve::run(&flags, &mut context),
+            Command::Exec(flags) => match exec::run(flags, &mut context) {
+                Ok(code) => return code,
+                Err(error) => Err(error),
+            },
+            Command::Federation(flags) => federation::run(flags, &mut context),
             Command::Auth(auth) => databricks::run(auth, &mut context),
             Command::Renew => renew::run(clock),
             Command::Version(flags) => version::run(&flags),
@@ -202,6 +213,8 @@ impl Command {
             Self::Token(_) => "token",
             Self::Trust(_) => "trust",
             Self::Serve(_) => "serve",
+            Self::Exec(_) => "exec",
+            Self::Federation(_) => "federation",
             Self::Auth(_) => "auth",
             Self::Renew => crate::renew::COMMAND,
         };

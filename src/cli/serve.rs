@@ -1,5 +1,7 @@
 //! `serve`: the metadata service that Databricks' SDKs ask, for as long as somebody lets it run.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::{Context, output};
@@ -24,7 +26,7 @@ pub(super) fn run(flags: &Flags, context: &mut Context) -> Result<ExitCode, Erro
     // Whoever starts it wants to hear of a mistake now, and not through an SDK.
     let profiles = Profiles::of(&desk::settings(&context.env, context.config.as_ref())?);
     profiles.check(context.profile.as_deref())?;
-    let tokens = tokens(context, context.profile.clone());
+    let tokens = Arc::new(tokens(context, context.profile.clone()));
     let calling = context.calling.clone();
     let outcome = on_the_network(async {
         let listener = Listener::bind(port, tokens, calling).await?;

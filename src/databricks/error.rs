@@ -63,6 +63,44 @@ pub enum DatabricksError {
         /// The system's words.
         reason: String,
     },
+    /// A program could not be started.
+    #[error("`{}` cannot be run", printable(.program))]
+    NotRun {
+        /// Its name.
+        program: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// No audience was named, and no account whose id would be it.
+    #[error("a policy needs an audience")]
+    NoAudience,
+    /// No namespace was named.
+    #[error("a policy needs the namespace of the service account")]
+    NoNamespace,
+    /// The cluster's keys are none, or not only public ones.
+    #[error("`/openid/v1/jwks` of the cluster is no set of public keys")]
+    NoKeySet,
+    /// The cluster does not give a document.
+    #[error("the cluster does not tell `{path}`")]
+    ClusterSilent {
+        /// Which document.
+        path: &'static str,
+        /// It said no, and not nothing.
+        refused: bool,
+        /// kubectl's words.
+        reason: String,
+    },
+    /// The cluster's document is of another shape.
+    #[error("what the cluster tells in `{path}` cannot be read")]
+    ClusterUnclear {
+        /// Which document.
+        path: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// `--token-file` names no file of a token.
+    #[error("`{}` cannot be read as a token", printable(.0))]
+    TokenFile(String),
     /// `--listen` names a place that others can reach, or that no SDK asks.
     #[error("`--listen {}` is refused", printable(.0))]
     ListenElsewhere(String),
@@ -92,9 +130,14 @@ impl Explain for DatabricksError {
             | Self::NotAnHttpPath(_)
             | Self::HttpPathAlone
             | Self::NoPlaceForFile
+            | Self::NotRun { .. }
+            | Self::NoAudience
+            | Self::NoNamespace
             | Self::ListenElsewhere(_) => ExitCode::Usage,
             Self::FileNotWritten { .. } => ExitCode::NoStore,
-            Self::NotListening { .. } => ExitCode::Unreachable,
+            Self::ClusterSilent { refused: true, .. } => ExitCode::Refused,
+            Self::NoKeySet | Self::ClusterUnclear { .. } | Self::TokenFile(_) => ExitCode::Unusable,
+            Self::ClusterSilent { refused: false, .. } | Self::NotListening { .. } => ExitCode::Unreachable,
         }
     }
 
@@ -107,12 +150,20 @@ impl Explain for DatabricksError {
             Self::ListenElsewhere(_) => {
                 Some("tokens are handed out on this machine alone, and the SDKs ask 127.0.0.1 alone".into())
             }
-            Self::NotListening { reason, .. } | Self::FileNotWritten { reason, .. } => Some(reason.clone()),
+            Self::NotListening { reason, .. }
+            | Self::FileNotWritten { reason, .. }
+            | Self::NotRun { reason, .. }
+            | Self::ClusterSilent { reason, .. }
+            | Self::ClusterUnclear { reason, .. } => Some(reason.clone()),
             Self::NoProfiles
             | Self::OtherHost { .. }
             | Self::NotAHost(_)
             | Self::NotAnHttpPath(_)
             | Self::HttpPathAlone
+            | Self::NoAudience
+            | Self::NoNamespace
+            | Self::NoKeySet
+            | Self::TokenFile(_)
             | Self::NoPlaceForFile => None,
         }
     }
@@ -132,6 +183,16 @@ impl Explain for DatabricksError {
             Self::NotAnHttpPath(_) => {
                 Some("copy it from the connection details, as `/sql/1.0/warehouses/…`".into())
             }
+            Self::NotRun { .. } => Some("name a program that is on PATH, or its whole path".into()),
+            Self::NoAudience => Some("name it with `--audience`, or the account with `--account-id`".into()),
+            Self::NoNamespace => Some("name it with `--namespace`".into()),
+            Self::ClusterSilent { refused: true, .. } => {
+                Some("bind the cluster role `system:service-account-issuer-discovery` to whoever asks".into())
+            }
+            Self::ClusterSilent { .. } | Self::ClusterUnclear { .. } | Self::NoKeySet => {
+                Some("name another cluster with `--context`".into())
+            }
+            Self::TokenFile(_) => Some("name the file of a projected service account token".into()),
             Self::HttpPathAlone => {
                 Some("{program} token{profile}{config} --output jdbc --http-path …".into())
             }

@@ -59,7 +59,7 @@ impl Listener {
     ///
     /// # Errors
     /// The port is taken.
-    pub async fn bind(port: u16, tokens: Tokens, calling: Calling) -> Result<Self, Error> {
+    pub async fn bind(port: u16, tokens: Arc<Tokens>, calling: Calling) -> Result<Self, Error> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let failed = |error: std::io::Error| DatabricksError::NotListening {
             address: address.to_string(),
@@ -67,7 +67,7 @@ impl Listener {
         };
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         let place = Place::new(socket.local_addr().map_err(failed)?.port())?;
-        Ok(Self { socket, place, tokens: Arc::new(tokens), calling })
+        Ok(Self { socket, place, tokens, calling })
     }
 
     /// Its whole address, for `DATABRICKS_METADATA_SERVICE_URL`.

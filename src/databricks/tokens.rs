@@ -53,6 +53,12 @@ impl Tokens {
         Self { env, config, only, conditions, profiles: Mutex::default() }
     }
 
+    /// The same for this profile alone.
+    #[must_use]
+    pub fn only(self, profile: String) -> Self {
+        Self { only: Some(profile), ..self }
+    }
+
     /// The profile that is meant. The settings are read anew, so that a change of them counts at once.
     ///
     /// # Errors

@@ -617,6 +617,8 @@ fn of_settings() {
 #[test]
 fn of_databricks() {
     let host = |name: &str| Host::parse(&format!("https://{name}.example")).unwrap();
+    let silent =
+        |refused| DatabricksError::ClusterSilent { path: "/x", refused, reason: "kubectl's words".into() };
     let known = || names(&["`lake` for https://dbc-1.example", "`sea` for https://dbc-2.example"]);
     let errors = vec![
         DatabricksError::NoProfiles,
@@ -630,11 +632,20 @@ fn of_databricks() {
         DatabricksError::HttpPathAlone,
         DatabricksError::NoPlaceForFile,
         DatabricksError::FileNotWritten { path: "/etc/d".into(), reason: "Permission denied".into() },
+        DatabricksError::NotRun { program: evil("pythn"), reason: "No such file or directory".into() },
+        DatabricksError::NoAudience,
+        DatabricksError::NoNamespace,
+        DatabricksError::NoKeySet,
+        silent(true),
+        silent(false),
+        DatabricksError::ClusterUnclear { path: "/x", reason: "missing field `issuer`".into() },
+        DatabricksError::TokenFile(evil("/t")),
         DatabricksError::ListenElsewhere(evil("0.0.0.0:0")),
         DatabricksError::NotListening { address: "127.0.0.1:80".into(), reason: "Permission denied".into() },
     ];
     all!(errors, DatabricksError: NoProfiles NoSuchProfile NoProfileFor SeveralProfiles OtherHost NotAHost
-        NotAnHttpPath HttpPathAlone NoPlaceForFile FileNotWritten ListenElsewhere NotListening);
+        NotAnHttpPath HttpPathAlone NoPlaceForFile FileNotWritten NotRun NoAudience NoNamespace
+        NoKeySet ClusterSilent ClusterUnclear TokenFile ListenElsewhere NotListening);
     assert_data_eq!(told(errors), file!["words/databricks.txt"].raw());
 }
 

@@ -25,7 +25,8 @@ fn a_process_that_holds_secrets_leaves_no_core_file_and_lets_nobody_look_in() {
     let plugin = plugin.trim();
     let limits = fs::read_to_string(format!("/proc/{plugin}/limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    // The second is what a program that `exec` runs may have.
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
     // The kernel gives what belongs to a process that is not dumpable to root, and its memory to nobody
     // without the right to trace others.
     let owner =

@@ -227,6 +227,7 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("cache/provider_sessions.rs", 1, "writes a session, whose bytes are sealed"),
     ("cache/sessions.rs", 1, "writes a session, whose bytes are sealed"),
     ("cli/output.rs", 2, "`token` prints it, or puts it where the person says: that is what was asked for"),
+    ("databricks/child.rs", 1, "the address of the metadata service, for the program that asks there"),
     (
         "databricks/metadata.rs",
         3,

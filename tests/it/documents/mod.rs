@@ -205,6 +205,11 @@ fn commands() -> BTreeMap<String, BTreeSet<String>> {
         .filter(|name| **name != "help")
         .map(|name| ((*name).to_owned(), flags(&help(&[name, "--help"]))))
         .collect();
+    // Its flags are those of the commands beneath it.
+    for below in ["policy", "check"] {
+        let flags = flags(&help(&["federation", below, "--help"]));
+        commands.entry("federation".to_owned()).or_default().extend(flags);
+    }
     commands.insert("help".to_owned(), flags(&whole));
     commands
 }
