@@ -12,9 +12,7 @@ use crate::error::{Error, ExitCode};
 /// # Errors
 /// What the work fails with, or that it was interrupted.
 pub fn on_the_network<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let none = |error: std::io::Error| Error::Fault(format!("no runtime: {error}"));
-    has_room().map_err(none)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(none)?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let mut interrupted = std::pin::pin!(interrupted());
         let outcome = tokio::select! {
@@ -85,10 +83,9 @@ pub fn beside_a_program<T>(work: impl Future<Output = Result<T, Error>>) -> Resu
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Fault(format!("no runtime: {error}")))
+    let none = |error: std::io::Error| Error::Fault(format!("no runtime: {error}"));
+    has_room().map_err(none)?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(none)
 }
 
 /// Waits for a signal that ends us.

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::DatabricksError;
 use crate::error::Error;
+use crate::network::beside;
 use crate::process;
 
 /// A program to run.
@@ -44,12 +45,12 @@ impl Program {
         };
         let mut child = process::as_found(|| command.spawn()).map_err(not_run)?;
         let id = child.id();
-        let mut end = tokio::task::spawn_blocking(move || child.wait());
+        let mut end = std::pin::pin!(beside(move || child.wait()));
         loop {
             tokio::select! {
                 biased;
                 status = &mut end => {
-                    let status = status.map_err(|error| Error::Fault(error.to_string()))?;
+                    let status = status.ok_or_else(|| Error::Fault("nobody waits for the program".into()))?;
                     return Ok(code(status.map_err(not_run)?));
                 }
                 () = signals.pass_on(id) => {}

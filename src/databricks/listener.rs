@@ -19,6 +19,7 @@ use super::profiles::Asked;
 use super::request::{Head, LARGEST_HEAD, end_of_head};
 use super::{DatabricksError, Tokens};
 use crate::error::{Calling, Error};
+use crate::network::beside;
 
 /// How long a client may take to send its request, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -141,7 +142,7 @@ impl Service {
             Err(answer) => return answer,
         };
         let (tokens, calling) = (Arc::clone(&self.tokens), self.calling.clone());
-        let work = tokio::task::spawn_blocking(move || {
+        let work = beside(move || {
             let asked = Asked { host: Some(host.clone()), ..Asked::default() };
             let token = tokens
                 .choose(&asked)
@@ -158,8 +159,8 @@ impl Service {
             }
         });
         match timeout(LONGEST_ANSWER, work).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Answer::refusal(500, "a fault of ours"),
+            Ok(Some(answer)) => answer,
+            Ok(None) => Answer::refusal(500, "a fault of ours"),
             Err(_) => Answer::refusal(503, "the token is still being fetched: ask again"),
         }
     }
