@@ -35,6 +35,7 @@ const fn cell(name: &'static str, outcome: Outcome, asked: RangeInclusive<usize>
 
 const FINE: Outcome = (0, "");
 const UNREACHABLE: Outcome = (5, "cannot reach `HOST`");
+const UNTRUSTED: Outcome = (5, "no trusted TLS connection to `HOST`");
 const BROKEN_OFF: Outcome = (5, "`HOST` broke off before its answer was complete");
 const LATE: Outcome = (5, "no answer from `HOST` in time");
 const BUSY: Outcome = (5, "`https://HOST` is too busy for another request");
@@ -68,6 +69,7 @@ fn fault(name: &str, path: &str, elsewhere: &Elsewhere) -> Fault {
     let raw = |head: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").into_bytes();
     match name {
         "refused" => Fault::Refused,
+        "untrusted" => Fault::Impostor,
         "dead" => Fault::Dead,
         "lost" => always(Reply::Lost),
         "lost once" => Fault::Answers(Reply::Lost, 1),
@@ -138,6 +140,7 @@ fn in_time(name: &str, call: impl FnOnce() -> Run) -> Run {
 
 const LOG_IN: &[Cell] = &[
     cell("refused", UNREACHABLE, 0..=0, 0),
+    cell("untrusted", UNTRUSTED, 0..=0, 0),
     cell("lost", BROKEN_OFF, 1..=1, 0),
     cell("lost on return", BROKEN_OFF, 1..=1, 1),
     cell("hung", LATE, 1..=1, 0),
@@ -156,6 +159,7 @@ const LOG_IN: &[Cell] = &[
     cell("redirecting elsewhere", ELSEWHERE, 1..=1, 0),
     cell("cut off", BROKEN_OFF, 1..=1, 0),
     cell("endless", ENDLESS, 1..=1, 0),
+    cell("not HTTP", NO_HTTP, 1..=1, 0),
     cell("not Vault", NO_VAULT, 1..=1, 0),
 ];
 
@@ -184,6 +188,7 @@ fn a_log_in_that_meets_a_fault_ends_in_a_token_or_one_clear_error() {
 
 const MINT: &[Cell] = &[
     cell("refused", UNREACHABLE, 0..=0, 0),
+    cell("untrusted", UNTRUSTED, 0..=0, 0),
     cell("lost", BROKEN_OFF, 1..=1, 0),
     cell("lost on return", BROKEN_OFF, 1..=1, 1),
     cell("hung", LATE, 1..=1, 0),
@@ -237,8 +242,10 @@ fn a_mint_that_meets_a_fault_ends_in_a_token_or_one_clear_error() {
 /// `done` is how often the job logs in again instead.
 const RENEWAL: &[Cell] = &[
     cell("refused", UNREACHABLE, 0..=0, 0),
+    cell("untrusted", UNTRUSTED, 0..=0, 0),
     cell("lost", FINE, 3..=3, 1),
     cell("lost once", FINE, 2..=2, 0),
+    cell("lost on return", FINE, 3..=3, 1),
     cell("lost on return once", FINE, 2..=2, 0),
     cell("hung", FINE, 1..=1, 1),
     cell("hung in its body", FINE, 1..=1, 1),
@@ -248,6 +255,7 @@ const RENEWAL: &[Cell] = &[
     cell("denied", FINE, 1..=1, 1),
     cell("busy", FINE, 3..=3, 1),
     cell("busy for a minute", FINE, 1..=1, 1),
+    cell("busy for a second", FINE, 2..=2, 0),
     cell("failing", FINE, 1..=1, 1),
     cell("without a leader once", FINE, 2..=2, 0),
     cell("sealed", FINE, 1..=1, 1),
@@ -256,6 +264,7 @@ const RENEWAL: &[Cell] = &[
     cell("redirecting elsewhere", FINE, 1..=1, 1),
     cell("cut off", FINE, 3..=3, 1),
     cell("endless", FINE, 1..=1, 1),
+    cell("not HTTP", FINE, 1..=3, 1),
     cell("not Vault", FINE, 1..=1, 1),
 ];
 
@@ -339,6 +348,7 @@ const STAYS: Outcome = (0, "");
 /// `done` is whether the session is dead in the end.
 const REVOCATION: &[Cell] = &[
     cell("refused", UNREACHABLE, 0..=0, 0),
+    cell("untrusted", UNTRUSTED, 0..=0, 0),
     cell("lost", BROKEN_OFF, 3..=3, 0),
     cell("lost once", FINE, 2..=2, 1),
     cell("lost on return", BROKEN_OFF, 3..=3, 1),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::engine::Engine;
 use crate::home::{Home, Run};
-use crate::rig::{Double, Reply, Vault, poll, unique};
+use crate::rig::{Authority, Double, Reply, Seen, Vault, poll, unique};
 
 pub const LIMIT: Duration = Duration::from_secs(120);
 
@@ -26,6 +26,8 @@ pub struct World<'a> {
     pub home: Home,
     /// None once nobody listens there any more.
     pub front: Option<Double>,
+    /// Who listens there instead, and must not hear anything.
+    impostor: Option<Double>,
     plan: Arc<Mutex<Plan>>,
     pub address: String,
     pub mount: String,
@@ -39,8 +41,17 @@ pub enum Fault {
     Answers(Reply, usize),
     /// Nobody listens.
     Refused,
+    /// Somebody else does, with a certificate of another authority.
+    Impostor,
     /// The session is revoked behind its owner's back.
     Dead,
+}
+
+impl Drop for World<'_> {
+    fn drop(&mut self) {
+        let heard = self.impostor.as_ref().map(Double::seen).unwrap_or_default();
+        assert!(std::thread::panicking() || heard.is_empty(), "{heard:?}");
+    }
 }
 
 impl<'a> World<'a> {
@@ -80,7 +91,7 @@ impl<'a> World<'a> {
             "profiles": {"prod": {"source": engine.source("reader")}},
         }));
         let address = front.address.clone();
-        Self { engine, home, front: Some(front), plan, address, mount, policy }
+        Self { engine, home, front: Some(front), impostor: None, plan, address, mount, policy }
     }
 
     pub fn log_in_path(&self) -> String {
@@ -98,6 +109,12 @@ impl<'a> World<'a> {
                 *self.plan.lock().unwrap() = Plan { path: path.to_owned(), reply, times, held: false };
             }
             Fault::Refused => drop(self.front.take()),
+            Fault::Impostor => {
+                drop(self.front.take());
+                let stranger = Authority::new(&unique("stranger"));
+                let script = |request: &Seen| panic!("it was asked for {}", request.path);
+                self.impostor = Some(Double::in_place_of(&self.address, &stranger, script));
+            }
             Fault::Dead => self.revoke_sessions(),
         }
     }

@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use super::certificates::{Authority, Certificate};
 use super::http::Client;
+use super::process::poll;
 
 /// One request that a double got.
 #[derive(Clone, Debug)]
@@ -131,7 +132,7 @@ impl Double {
         names: &[&str],
         script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::over_tls(&server_configuration(&authority.server(names), None), script)
+        Self::over_tls(anywhere(), &server_configuration(&authority.server(names), None), script)
     }
 
     /// As [`Double::https`], for clients that show a certificate of `clients`, and no others.
@@ -141,7 +142,7 @@ impl Double {
         script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let configuration = server_configuration(&authority.server(&[]), Some(clients));
-        Self::over_tls(&configuration, script)
+        Self::over_tls(anywhere(), &configuration, script)
     }
 
     /// With a certificate of the caller's choice, such as an expired one.
@@ -149,7 +150,20 @@ impl Double {
         certificate: &Certificate,
         script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::over_tls(&server_configuration(certificate, None), script)
+        Self::over_tls(anywhere(), &server_configuration(certificate, None), script)
+    }
+
+    /// In the place of one that is gone, with a certificate of another authority.
+    pub fn in_place_of(
+        address: &str,
+        authority: &Authority,
+        script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let host = address.trim_start_matches("https://").to_owned();
+        // Whoever was there needs a moment to let go of it.
+        let listener =
+            poll("a port that is free again", Duration::from_secs(10), || TcpListener::bind(&host).ok());
+        Self::over_tls(listener, &server_configuration(&authority.server(&[]), None), script)
     }
 
     /// In front of the real server at `address`, with a certificate of that server's authority: what
@@ -176,7 +190,7 @@ impl Double {
 
     /// Without TLS.
     pub fn http(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = anywhere();
         let address = format!("http://{}", listener.local_addr().unwrap());
         Self::serve(address, script, move || listener.accept().map(|(stream, _)| stream))
     }
@@ -193,10 +207,10 @@ impl Double {
     }
 
     fn over_tls(
+        listener: TcpListener,
         configuration: &Arc<ServerConfig>,
         script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("https://{}", listener.local_addr().unwrap());
         let configuration = Arc::clone(configuration);
         Self::serve(address, script, move || {
@@ -242,6 +256,10 @@ impl Drop for Double {
             let _ = fs::remove_file(&self.address);
         }
     }
+}
+
+fn anywhere() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
 /// Asks the server behind. The headers that speak of the connection are not passed on.
