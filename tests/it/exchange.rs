@@ -587,7 +587,7 @@ fn keycloak_exchanges_the_token_of_a_job_for_one_that_a_cluster_believes() {
 fn keycloak_s_refusals_are_told_with_what_mends_them() {
     for (audience, more, words) in [
         (Some("nobody"), json!({}), "each is the client id of a client in that realm"),
-        (None, json!({"clientId": "vault"}), "switch on `Standard token exchange` for this client"),
+        (None, json!({"clientId": "ci"}), "switch on `Standard token exchange` for this client"),
         (
             None,
             json!({"subjectTokenType": "urn:ietf:params:oauth:token-type:jwt"}),
