@@ -38,6 +38,10 @@ impl Serving {
         Self { authority: authority.to_owned(), path: format!("/{path}"), child }
     }
 
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.authority, self.path)
+    }
+
     /// Sends bytes and reads all that comes back.
     pub fn send(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.authority).unwrap();
