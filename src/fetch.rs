@@ -20,6 +20,7 @@ use crate::network::on_the_network;
 use crate::oidc::{self, Freshness, OidcError};
 use crate::source::oidc::Oidc;
 use crate::source::token_exchange::{self, Exchange};
+use crate::source::token_request::{Hub, HubParts};
 use crate::source::{Asking, Fetched, Source};
 use crate::trust;
 use crate::vault::session::SessionKey;
@@ -31,19 +32,7 @@ use crate::vault::{JwtSource, Parts, Patience, Vault, found_token};
 /// What the source, or the way to it, fails with.
 pub fn fetch(desk: &Desk, conditions: &Conditions) -> Result<Fetched, Error> {
     on_the_network(async {
-        let vault = |_: Option<&Name>| {
-            let (Some(settings), Some(key)) = (&desk.request.vault, &desk.session_key) else {
-                return Err(Error::Fault("the source names no vault".into()));
-            };
-            Ok(Arc::new(self::vault(desk, settings, key, conditions)?))
-        };
-        let provider = |name: &Name| {
-            let client = provider_named(desk, name, conditions)?;
-            let token = client.settings().token;
-            Ok(Oidc { client: Arc::new(client), token, freshness: freshness(conditions) })
-        };
-        let exchange = |settings: &TokenExchange| self::exchange(desk, settings, conditions);
-        let source = Source::new(&desk.request.source, vault, exchange, provider)?;
+        let source = source(desk, conditions)?;
         let asking = Asking {
             server: desk.cluster.as_ref().map(|cluster| cluster.server.clone()),
             certificate_authority: desk.cluster.as_ref().and_then(|cluster| cluster.authority_pem.clone()),
@@ -84,6 +73,35 @@ pub fn provider(desk: &Desk, settings: &Provider, conditions: &Conditions) -> Re
         patience: Patience::Until(Instant::now() + conditions.timeout),
         note: Arc::clone(&conditions.note),
     })?)
+}
+
+/// The source of a desk, with the client that it is asked through.
+///
+/// # Errors
+/// Settings, a kubeconfig or a credential that cannot be used.
+pub fn source(desk: &Desk, conditions: &Conditions) -> Result<Source, Error> {
+    let vault = |_: Option<&Name>| {
+        let (Some(settings), Some(key)) = (&desk.request.vault, &desk.session_key) else {
+            return Err(Error::Fault("the source names no vault".into()));
+        };
+        Ok(Arc::new(self::vault(desk, settings, key, conditions)?))
+    };
+    let hub = |context: &str| {
+        let parts = HubParts {
+            env: &desk.env,
+            transport: &desk.request.transport,
+            profile: &desk.request.profile_label,
+            deadline: Instant::now() + conditions.timeout,
+        };
+        Hub::open(context, &parts)
+    };
+    let provider = |name: &Name| {
+        let client = provider_named(desk, name, conditions)?;
+        let token = client.settings().token;
+        Ok(Oidc { client: Arc::new(client), token, freshness: freshness(conditions) })
+    };
+    let exchange = |settings: &TokenExchange| self::exchange(desk, settings, conditions);
+    Source::new(&desk.request.source, vault, exchange, provider, hub)
 }
 
 /// A client for one Vault, whose session is kept under `key` in the place of this desk.

@@ -49,6 +49,7 @@ pub mod process;
 mod program;
 pub mod prompt;
 pub mod renew;
+pub mod revoke;
 pub mod scope;
 pub mod sign_in;
 pub mod sign_out;

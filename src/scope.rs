@@ -113,7 +113,10 @@ fn issuer(request: &Request) -> String {
             Some((_, provider)) => format!("{} {}", provider.issuer, provider.client_id),
             None => oidc.provider.to_string(),
         },
-        SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => String::new(),
+        SourceSettings::TokenRequest(account) => {
+            format!("{} {} {}", account.context, account.namespace, account.service_account)
+        }
+        SourceSettings::TokenExchange(_) => String::new(),
     };
     let vault = request.vault.as_ref();
     format!(

@@ -13,6 +13,7 @@ use crate::journal::{Entry, Event};
 use crate::keys;
 use crate::network::on_the_network;
 use crate::oidc::{OidcError, ProviderSessionEnd, ProviderSessionStore as _, Revoked};
+use crate::revoke;
 use crate::token::{Timestamp, Token};
 use crate::vault::session::SessionStore as _;
 use crate::vault::{Revocation, Vault};
@@ -115,11 +116,14 @@ pub fn one(
     calling.profile = desk.request.profile.as_ref().map(ToString::to_string);
     let kept = tokens_of(&desk);
     let (session, leases, failure) = match (&desk.request.vault, &desk.session_key) {
-        (None, _) | (_, None) => (SessionEnd::None, Vec::new(), None),
+        (None, _) | (_, None) => {
+            let (leases, failure) = revoke::ask(&desk, &kept, conditions);
+            (SessionEnd::None, leases, failure)
+        }
         (Some(settings), Some(key)) => {
             let outcome = on_the_network(async {
                 let vault = fetch::vault(&desk, settings, key, conditions)?;
-                Ok(revoke(&vault, &kept).await)
+                Ok(revoke_at(&vault, &kept).await)
             });
             // Whatever became of it on the server: who logs out leaves none here.
             Sessions::new(&desk.place, conditions.timeout, Box::new(|| ())).remove(key);
@@ -132,7 +136,7 @@ pub fn one(
     let (provider, provider_failure) = provider_out(&desk, conditions, also_at_provider);
     let failure = failure.or(provider_failure);
     let tokens = kept.iter().enumerate().map(|(at, (_, kept))| {
-        let by_lease = leases.get(at).copied().flatten() == Some(Revocation::Done);
+        let by_lease = matches!(leases.get(at), Some(Some(Revocation::Done | Revocation::Gone)));
         end_of(&kept.token, session == SessionEnd::Revoked, by_lease, (conditions.clock)())
     });
     let tokens: Vec<TokenEnd> = tokens
@@ -243,7 +247,7 @@ type VaultOut = (SessionEnd, Vec<Option<Revocation>>, Option<Error>);
 
 /// Revokes the session, which takes its leases with it; where it cannot be revoked or is not ours,
 /// each lease. Where there is none nobody logs in only to log out.
-async fn revoke(vault: &Vault, kept: &[(CacheKey, Kept)]) -> VaultOut {
+async fn revoke_at(vault: &Vault, kept: &[(CacheKey, Kept)]) -> VaultOut {
     let mut leases = Vec::with_capacity(kept.len());
     if vault.has_foreign_session() {
         revoke_leases(vault, kept, &mut leases).await;
@@ -272,7 +276,7 @@ async fn revoke_leases(vault: &Vault, kept: &[(CacheKey, Kept)], leases: &mut Ve
 
 /// Whether a token is dead now. A token of an existing service account lives until its own end,
 /// whatever becomes of its lease.
-fn end_of(token: &Token, session_revoked: bool, lease_revoked: bool, now: Timestamp) -> TokenEnd {
+pub(crate) fn end_of(token: &Token, session_revoked: bool, lease_revoked: bool, now: Timestamp) -> TokenEnd {
     let lease_ends_it = token.lease.as_ref().and_then(|lease| lease.ends_token);
     let hangs_on_lease = token.lease.is_some();
     let revoked = hangs_on_lease && (session_revoked || lease_revoked) && lease_ends_it == Some(true);
@@ -283,7 +287,7 @@ fn end_of(token: &Token, session_revoked: bool, lease_revoked: bool, now: Timest
         None if hangs_on_lease && (session_revoked || lease_revoked) => {
             Some("its lease is revoked; where its account was not generated it lives on")
         }
-        Some(true) => Some("Vault did not revoke its lease"),
+        Some(true) => Some("the server did not revoke its lease"),
         None => Some("nothing revokes it before its own end"),
     };
     TokenEnd { cluster: None, revoked, stays_valid_until: why.map(|_| own_end), why }

@@ -90,7 +90,7 @@ fn told_provider(provider: &ProviderOut) -> Vec<String> {
     lines
 }
 
-fn told_token(token: &TokenEnd) -> String {
+pub(super) fn told_token(token: &TokenEnd) -> String {
     let cluster = token.cluster.as_deref().map(|server| format!(" for {server}")).unwrap_or_default();
     match (token.revoked, token.stays_valid_until, token.why) {
         (true, _, _) => format!("the token{cluster} is revoked"),

@@ -13,6 +13,7 @@ mod output;
 mod profiles;
 mod refresh;
 mod renew;
+mod revoke;
 mod serve;
 mod source;
 mod status;
@@ -57,6 +58,8 @@ enum Command {
     Login(login::Flags),
     /// Revoke what can be revoked and remove what is kept here
     Logout(logout::Flags),
+    /// Kill the tokens of a profile, where their source can
+    Revoke(revoke::Flags),
     /// Show what is kept and how long it lives, without using the network
     Status(status::Flags),
     /// Fetch a new token now
@@ -173,6 +176,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
             Command::GetToken(flags) => get_token::run(flags, &mut context),
             Command::Login(flags) => login::run(flags, &mut context),
             Command::Logout(flags) => logout::run(flags, &mut context),
+            Command::Revoke(flags) => revoke::run(flags, &mut context),
             Command::Status(flags) => status::run(flags, &mut context),
             Command::Refresh(flags) => refresh::run(flags, &mut context),
             Command::Token(flags) => token::run(flags, &mut context),
@@ -208,6 +212,7 @@ impl Command {
             Self::GetToken(_) | Self::Version(_) => return Ok(()),
             Self::Login(_) => "login",
             Self::Logout(_) => "logout",
+            Self::Revoke(_) => "revoke",
             Self::Status(_) => "status",
             Self::Refresh(_) => "refresh",
             Self::Token(_) => "token",

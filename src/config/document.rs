@@ -221,6 +221,8 @@ mappings! {
         #[serde(default, deserialize_with = "or_empty")]
         audiences: Vec<Audience>,
         ttl: Option<Lifetime>,
+        uid: Option<Text>,
+        bound_object: Option<BoundWord>,
     }
     Nothing {}
 }
@@ -315,6 +317,13 @@ impl From<ResultWord> for ResultField {
             ResultWord::IdToken => Self::IdToken,
         }
     }
+}
+
+/// What each token of a `tokenRequest` hangs on.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum BoundWord {
+    Own,
 }
 
 /// A word that is harder to write by mistake than `true`.

@@ -15,7 +15,7 @@ use super::yaml::{self, Node, Twice};
 use crate::env::Env;
 
 /// The longest kubeconfig: some hold hundreds of clusters, each with its CA inline.
-const KUBECONFIG_LIMIT: u64 = 16 * 1024 * 1024;
+pub(super) const KUBECONFIG_LIMIT: u64 = 16 * 1024 * 1024;
 /// The extension that client-go hands to exec plugins.
 const EXTENSION: &str = "client.authentication.k8s.io/exec";
 
@@ -59,6 +59,8 @@ pub struct ContextView {
     pub name: String,
     /// Its cluster.
     pub cluster: ClusterView,
+    /// The name of its user.
+    pub user: Option<String>,
     /// The exec plugin of its user.
     pub exec: Option<ExecView>,
     /// The namespace that it sets.
@@ -94,7 +96,9 @@ pub struct ExecView {
 }
 
 /// Kubeconfigs in the wild hold `null` for an empty list.
-fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+pub(super) fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
 }
 
@@ -264,6 +268,7 @@ impl Kubeconfig {
                 proxy_url: cluster.proxy_url.clone().filter(|url| !url.is_empty()),
                 extension: cluster.extension(),
             },
+            user: context.user.clone(),
             exec: exec.and_then(Exec::view),
             namespace: context.namespace.clone().filter(|namespace| !namespace.is_empty()),
         })

@@ -286,4 +286,8 @@ pub struct TokenRequestSource {
     pub audiences: Vec<String>,
     /// Lifetime to ask for.
     pub ttl: Option<Duration>,
+    /// The UID that the account must have; else the one that it has when it is asked for.
+    pub uid: Option<String>,
+    /// Each token hangs on a Secret of its own.
+    pub bound_object: bool,
 }

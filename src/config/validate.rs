@@ -365,6 +365,8 @@ impl Validation<'_> {
                 service_account: fields.service_account.0,
                 audiences: audiences(fields.audiences),
                 ttl: fields.ttl.map(|ttl| ttl.0),
+                uid: fields.uid.map(|uid| uid.0),
+                bound_object: fields.bound_object.is_some(),
             }),
         })
     }

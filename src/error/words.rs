@@ -349,7 +349,6 @@ fn of_sources() {
     let (vault, path) = (|| "https://vault.example".to_owned(), || "kubernetes/creds/reader".to_owned());
     let unusable = |flaw| SourceError::UnusableToken { vault: vault(), path: path(), flaw };
     let errors = vec![
-        SourceError::NotInThisVersion { kind: "oidc" },
         SourceError::NoMount { vault: vault(), mount: "kubernetes".into() },
         SourceError::Answer { vault: vault(), path: path(), why: "it has no `data`".into() },
         unusable(Flaw::Empty),

@@ -3,6 +3,7 @@
 //! them, refuse or answer.
 
 use super::token_exchange::ExchangeError;
+use super::token_request::NotGranted;
 use super::vault_identity::NotIssued;
 use super::vault_kubernetes::Refused;
 use super::vault_kv::{NotRead, TemplateError};
@@ -12,12 +13,6 @@ use crate::token::Flaw;
 /// What a source got instead of a token. `vault` is a printable address.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum SourceError {
-    /// The settings are right, this version cannot do it.
-    #[error("the source `{kind}` is not in this version")]
-    NotInThisVersion {
-        /// The source, as the settings name it.
-        kind: &'static str,
-    },
     /// There is no such engine.
     #[error("`{vault}` has nothing mounted at `{mount}`")]
     NoMount {
@@ -61,6 +56,9 @@ pub enum SourceError {
     /// The authorization server of an exchange.
     #[error(transparent)]
     Exchange(Box<ExchangeError>),
+    /// A cluster that was asked for a service account's token.
+    #[error(transparent)]
+    TokenRequest(Box<NotGranted>),
 }
 
 impl From<ExchangeError> for SourceError {
@@ -78,7 +76,6 @@ impl From<ExchangeError> for Error {
 impl Explain for SourceError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::NotInThisVersion { .. } => ExitCode::Usage,
             Self::NoMount { .. } => ExitCode::Refused,
             Self::Answer { .. } | Self::UnusableToken { .. } => ExitCode::Unusable,
             Self::Kubernetes(error) => error.exit_code(),
@@ -86,12 +83,13 @@ impl Explain for SourceError {
             Self::Kv(error) => error.exit_code(),
             Self::Identity(error) => error.exit_code(),
             Self::Exchange(error) => error.exit_code(),
+            Self::TokenRequest(error) => error.exit_code(),
         }
     }
 
     fn why(&self) -> Option<String> {
         match self {
-            Self::NotInThisVersion { .. } | Self::NoMount { .. } => None,
+            Self::NoMount { .. } => None,
             Self::Answer { why, .. } => Some(why.clone()),
             Self::UnusableToken { flaw, .. } => Some(flaw.to_string()),
             Self::Kubernetes(error) => error.why(),
@@ -99,15 +97,12 @@ impl Explain for SourceError {
             Self::Kv(error) => error.why(),
             Self::Identity(error) => error.why(),
             Self::Exchange(error) => error.why(),
+            Self::TokenRequest(error) => error.why(),
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotInThisVersion { .. } => Some(
-                "use `vaultKubernetes`, `vaultKv`, `vaultIdentity`, `oidc` or `tokenExchange` as the profile's `source`"
-                    .to_owned(),
-            ),
             Self::NoMount { .. } => Some(
                 "set `mount` in the profile to a path that `vault secrets list` or `bao secrets list` shows"
                     .to_owned(),
@@ -124,6 +119,7 @@ impl Explain for SourceError {
             Self::Kv(error) => error.hint(),
             Self::Identity(error) => error.hint(),
             Self::Exchange(error) => error.hint(),
+            Self::TokenRequest(error) => error.hint(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod error;
 pub(crate) mod field;
 pub mod oidc;
 pub mod token_exchange;
+pub mod token_request;
 pub mod vault_identity;
 pub mod vault_kubernetes;
 pub mod vault_kv;
@@ -40,6 +41,8 @@ pub enum Source {
     TokenExchange(Box<Exchange>),
     /// A provider's own token.
     Oidc(oidc::Oidc),
+    /// A service account's token, asked of a cluster.
+    TokenRequest(token_request::Hub, config::TokenRequestSource),
 }
 
 /// What a source gave.
@@ -57,16 +60,18 @@ pub struct Fetched {
 
 impl Source {
     /// The source of these settings. `vault` makes the client of the Vault that they name (`None`:
-    /// the environment's), `exchange` the source of an exchange, `provider` that of a provider's token;
-    /// each is called once, and only for sources that need it.
+    /// the environment's), `exchange` the source of an exchange, `provider` that of a provider's token,
+    /// `hub` the cluster behind a context of a kubeconfig; each is called once, and only for sources that
+    /// need it.
     ///
     /// # Errors
-    /// [`SourceError::NotInThisVersion`], or what `vault` fails with.
+    /// What the one that is called fails with.
     pub fn new(
         settings: &SourceSettings,
         vault: impl FnOnce(Option<&Name>) -> Result<Arc<Vault>, Error>,
         exchange: impl FnOnce(&config::TokenExchange) -> Result<Exchange, Error>,
         provider: impl FnOnce(&Name) -> Result<oidc::Oidc, Error>,
+        hub: impl FnOnce(&str) -> Result<token_request::Hub, Error>,
     ) -> Result<Self, Error> {
         match settings {
             SourceSettings::VaultKubernetes(settings) => {
@@ -80,8 +85,8 @@ impl Source {
             }
             SourceSettings::TokenExchange(settings) => Ok(Self::TokenExchange(Box::new(exchange(settings)?))),
             SourceSettings::Oidc(settings) => Ok(Self::Oidc(provider(&settings.provider)?)),
-            SourceSettings::TokenRequest(_) => {
-                Err(SourceError::NotInThisVersion { kind: settings.name() }.into())
+            SourceSettings::TokenRequest(settings) => {
+                Ok(Self::TokenRequest(hub(&settings.context)?, settings.clone()))
             }
         }
     }
@@ -109,6 +114,11 @@ impl Source {
                 Ok(fetched(vault.origin(), &path, minted, None, clock())?)
             }
             Self::TokenExchange(exchange) => exchange.mint().await,
+            Self::TokenRequest(hub, settings) => {
+                let minted = token_request::mint(hub, settings, clock).await?;
+                let path = format!("{}/{}", settings.namespace, settings.service_account);
+                Ok(fetched(hub.server(), &path, minted, None, clock())?)
+            }
         }
     }
 
@@ -119,6 +129,7 @@ impl Source {
     pub async fn revoke(&self, lease: &Lease) -> Result<Revocation, Error> {
         match self {
             Self::VaultKubernetes(vault, _) => Ok(vault.revoke_lease(&lease.id).await?),
+            Self::TokenRequest(hub, _) => token_request::revoke(hub, lease).await,
             Self::VaultKv(..) | Self::VaultIdentity(..) | Self::TokenExchange(_) | Self::Oidc(_) => {
                 Ok(Revocation::Nothing)
             }

@@ -3,7 +3,6 @@ use snapbox::{assert_data_eq, str};
 
 use super::script::{Script, VAULT, at, jwt, now, told};
 use super::*;
-use crate::config::TokenRequestSource;
 use crate::token::{Bound, Limit};
 
 fn minted(secret: &str, bounds: Vec<Bound>) -> Minted {
@@ -18,10 +17,6 @@ fn minted(secret: &str, bounds: Vec<Bound>) -> Minted {
     }
 }
 
-fn not_built(settings: &SourceSettings) -> String {
-    told(&Source::new(settings, |_| panic!("no Vault is needed"), no_exchange, no_provider).err().unwrap())
-}
-
 fn no_exchange(_: &config::TokenExchange) -> Result<Exchange, Error> {
     panic!("nothing is exchanged")
 }
@@ -30,16 +25,8 @@ fn no_provider(_: &Name) -> Result<oidc::Oidc, Error> {
     panic!("no provider is asked")
 }
 
-#[test]
-fn sources_that_are_not_in_this_version_say_so() {
-    let request = SourceSettings::TokenRequest(TokenRequestSource {
-        context: "hub".into(),
-        namespace: "n".into(),
-        service_account: "s".into(),
-        audiences: Vec::new(),
-        ttl: None,
-    });
-    assert!(not_built(&request).contains("the source `tokenRequest` is not in this version"));
+fn no_hub(_: &str) -> Result<token_request::Hub, Error> {
+    panic!("no kubeconfig is needed")
 }
 
 #[test]
@@ -53,6 +40,7 @@ fn the_settings_say_which_vault_is_asked() {
         |name| Err(Error::Fault(format!("asked for {}", name.map_or("the environment's", Name::as_str)))),
         no_exchange,
         no_provider,
+        no_hub,
     );
     assert_eq!(failed.err().unwrap().to_string(), "a fault of ours: asked for corp");
 }
@@ -282,7 +270,7 @@ mod over_http {
             patience: Patience::Until(Instant::now() + Duration::from_secs(10)),
             note: Arc::new(|_| {}),
         };
-        Source::new(settings, |_| Ok(Arc::new(Vault::new(parts)?)), no_exchange, no_provider).unwrap()
+        Source::new(settings, |_| Ok(Arc::new(Vault::new(parts)?)), no_exchange, no_provider, no_hub).unwrap()
     }
 
     #[tokio::test]

@@ -60,4 +60,5 @@ mod serve;
 mod sources;
 mod storms;
 mod terminal;
+mod token_request;
 mod trust;

@@ -31,6 +31,7 @@ pages! {
     vault_kubernetes: "docs/source-vault-kubernetes.md",
     vault_kv: "docs/source-vault-kv.md",
     vault_identity: "docs/source-vault-identity.md",
+    token_request: "docs/source-token-request.md",
     token: "docs/auth-token.md",
     userpass: "docs/auth-userpass.md",
     ldap: "docs/auth-ldap.md",
@@ -188,6 +189,12 @@ impl OnePage {
         }
         if settings.contains("MY_ID_TOKEN") && !self.page.path.starts_with("docs/provider-") {
             home.set_secret("MY_ID_TOKEN", &job());
+        }
+        if settings.contains("hub-admin") {
+            // The kubeconfig of somebody who may ask for tokens, beside that of the plugin.
+            let text = fs::read_to_string(&self.world.cluster.kubeconfig).unwrap();
+            let hub = home.write(".kube/hub", &text.replace("\"rig\"", "\"hub-admin\""));
+            home.set("KUBECONFIG", &format!("{}:{}", home.path(".kube/config").display(), hub.display()));
         }
         if settings.contains("githubActions") {
             as_github_job(&home, self.world);
