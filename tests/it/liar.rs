@@ -38,6 +38,8 @@ struct Memory {
 pub struct Liar {
     pub double: Double,
     pub authority: Authority,
+    /// Whose signatures are its own.
+    pub keys: Arc<Issuer>,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -45,17 +47,18 @@ impl Liar {
     pub fn who_says(lie: Lie) -> Self {
         let authority = Authority::new("provider");
         let memory = Arc::new(Mutex::new(Memory { lie, ..Memory::default() }));
-        let (keys, others) = (Issuer::new(), Issuer::new());
+        let (keys, others) = (Arc::new(Issuer::new()), Issuer::new());
+        let own = Arc::clone(&keys);
         let theirs = Arc::clone(&memory);
         let double = Double::https(&authority, &[], move |seen| {
             let mut memory = theirs.lock().unwrap();
             let is_slow = memory.lie == "slow refreshes" && seen.path == "/token";
-            let reply = answer(&mut memory, &keys, &others, seen);
+            let reply = answer(&mut memory, &own, &others, seen);
             // So that all who want one are there before it comes.
             if is_slow { Reply::Late(Duration::from_secs(4), Box::new(reply)) } else { reply }
         });
         memory.lock().unwrap().issuer.clone_from(&double.address);
-        Self { double, authority, memory }
+        Self { double, authority, keys, memory }
     }
 
     /// From here on something else is not true.

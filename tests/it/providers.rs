@@ -4,9 +4,10 @@
 use serde_json::json;
 use url::Url;
 
+use crate::engine::{self, corp, gets_a_token, log_ins};
 use crate::home::{Home, PLUGIN};
 use crate::liar::{Liar, Lie};
-use crate::rig::claims;
+use crate::rig::{Vault, claims, unique};
 
 fn as_it_comes(_: &mut Url) {}
 
@@ -286,6 +287,44 @@ fn nobody_is_asked_by_a_client_and_a_provider_that_a_flag_names_gets_nothing() {
     let run = home.get_token(&["--config", &theirs], None);
     assert!(run.failed(7).contains("refused to send a session to the provider"), "{run:?}");
     assert_eq!(liar.double.seen().len(), asked);
+}
+
+#[test]
+fn a_provider_logs_in_to_vault_and_does_so_again_without_a_person() {
+    let (liar, engine, vault, mount) = (Liar::who_says(""), engine::shared(), Vault::shared(), unique("jwt"));
+    let root = vault.root();
+    root.enable_auth("jwt", &mount);
+    root.jwt_trust(&mount, &liar.keys);
+    root.jwt_role(&mount, "job", "kubernetes", &[&engine.policy]);
+    let home = liar.home(&json!({}));
+    let auth = json!({"jwt": {"mount": mount, "role": "job", "provider": "sso"}});
+    home.settings(&json!({
+        "providers": {"sso": {"issuer": liar.double.address, "clientId": "kubernetes",
+            "certificateAuthority": liar.authority.file}},
+        "vaults": corp(vault, Some(&auth)),
+        "profiles": {"prod": {"source": engine.source("reader")}},
+    }));
+    let run = liar.log_in(&home, as_it_comes).succeeded();
+    for address in [&liar.double.address, &vault.address] {
+        assert!(run.stderr.contains(&format!("logged in to {address} as ")), "{run:?}");
+    }
+    gets_a_token(&home, &engine);
+    assert_eq!(log_ins(&mount), 1);
+    // Vault's session is gone, the provider's is not.
+    for entry in std::fs::read_dir(home.path(".local/state/vaulttoken/sessions")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "session") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    std::fs::remove_dir_all(home.path(".cache/vaulttoken")).unwrap();
+    gets_a_token(&home, &engine);
+    assert_eq!(log_ins(&mount), 2);
+    let run = home.run(&["logout", "prod"]).succeeded();
+    assert!(run.stdout.contains("prod: the session is revoked"), "{run:?}");
+    assert!(run.stdout.contains("prod: the session at provider `sso` is revoked"), "{run:?}");
+    let run = home.get_token(&[], None);
+    assert!(run.failed(3).contains(&format!("log-in to `{}` required", liar.double.address)), "{run:?}");
 }
 
 #[test]
