@@ -193,7 +193,6 @@ fn of_identities() {
     let variable = || identity::Place::Variable("ID_TOKEN".into());
     let answer = || identity::Place::Answer("tokens.example".into());
     let errors = vec![
-        IdentityError::NotInThisVersion { who: who(), kind: "oidc" },
         unreadable(Provider::Person),
         unreadable(Provider::Kubelet),
         missing(Provider::Person),
@@ -258,7 +257,7 @@ fn of_identities() {
         },
         IdentityError::Issuer { who: who(), failure: failure() },
     ];
-    all!(errors, IdentityError: NotInThisVersion Unreadable VariableMissing NoAddress Malformed Dead NotYet
+    all!(errors, IdentityError: Unreadable VariableMissing NoAddress Malformed Dead NotYet
         WrongAudience Cleartext Refused ProgramMissing ProgramWithheld ProgramFailed Http Issuer);
     assert_data_eq!(told(errors), file!["words/identity.txt"].raw());
 }

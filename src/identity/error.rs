@@ -10,14 +10,6 @@ use crate::token::Timestamp;
 /// Why there is no JWT to present. `who` names the identity as in "identity `build`".
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum IdentityError {
-    /// The settings are right, this version cannot do it.
-    #[error("{who}: `{kind}` is not in this version")]
-    NotInThisVersion {
-        /// The identity.
-        who: String,
-        /// Its kind, as the settings name it.
-        kind: &'static str,
-    },
     /// The file is not there, or not for us.
     #[error("{who}: cannot read its token file `{}`", path.display())]
     Unreadable {
@@ -289,7 +281,6 @@ impl Provider {
 impl Explain for IdentityError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::NotInThisVersion { .. } => ExitCode::Usage,
             Self::Unreadable { .. }
             | Self::VariableMissing { .. }
             | Self::NoAddress { .. }
@@ -309,10 +300,7 @@ impl Explain for IdentityError {
 
     fn why(&self) -> Option<String> {
         match self {
-            Self::NotInThisVersion { .. }
-            | Self::VariableMissing { .. }
-            | Self::NoAddress { .. }
-            | Self::ProgramMissing { .. } => None,
+            Self::VariableMissing { .. } | Self::NoAddress { .. } | Self::ProgramMissing { .. } => None,
             Self::Unreadable { cause, .. } | Self::ProgramFailed { cause, .. } => Some(cause.clone()),
             Self::ProgramWithheld { why, .. } => Some(why.clone()),
             Self::Malformed { why, .. } => Some((*why).to_owned()),
@@ -330,7 +318,6 @@ impl Explain for IdentityError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotInThisVersion { .. } => Some("use another kind in `identities`".to_owned()),
             Self::Unreadable { path, provider, .. } => Some(provider.hint(&Place::File(path.clone()))),
             Self::VariableMissing { variable, provider, .. } => {
                 Some(provider.hint(&Place::Variable(variable.clone())))
