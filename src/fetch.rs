@@ -5,10 +5,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use secrecy::SecretString;
+
 use crate::broker::Wish;
 use crate::cache::{ProviderSessions, Sessions};
 use crate::config::{
-    AuthMethod, Identity, JwtOrigin, Name, Provider, TlsSettings, TokenExchange, VaultSettings,
+    AuthMethod, Identity, JwtOrigin, Name, Provider, SourceSettings, TlsSettings, TokenExchange,
+    VaultSettings,
 };
 use crate::desk::Desk;
 use crate::error::Error;
@@ -157,6 +160,21 @@ fn exchange(desk: &Desk, settings: &TokenExchange, conditions: &Conditions) -> R
         clock: conditions.clock,
         pause: |duration| Box::pin(tokio::time::sleep(duration)),
     }))
+}
+
+/// The subject token of an exchange, for a program that exchanges it itself; none where the source has
+/// none.
+///
+/// # Errors
+/// The workload cannot say who it is.
+pub fn subject(desk: &Desk, conditions: &Conditions) -> Result<Option<SecretString>, Error> {
+    let SourceSettings::TokenExchange(settings) = &desk.request.source else { return Ok(None) };
+    // Security: as for an exchange of ours.
+    trust::judge_service(desk.request.named_by, settings)?;
+    let Some((name, identity)) = keys::subject_of(settings, &desk.request) else { return Ok(None) };
+    let deadline = Instant::now() + conditions.timeout;
+    let workload = workload_of(desk, name, &identity, conditions, deadline);
+    on_the_network(async { Ok(Some(workload.jwt().await?)) })
 }
 
 /// The workload whose JWT logs in, for the methods that take one.

@@ -5,17 +5,23 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use clap::Args;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Context, serve};
+use super::{Context, output, serve};
 use crate::databricks::child::Program;
 use crate::databricks::profiles::Asked;
-use crate::databricks::{DatabricksError, Host, Listener};
+use crate::databricks::{DatabricksError, Host, Listener, Workspace, tokens};
+use crate::desk::Desk;
 use crate::error::Error;
+use crate::fetch;
 use crate::network::beside_a_program;
+use crate::token::Claims;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
+    /// Give the program the subject token as well, for one whose code asks for `env-oidc`
+    #[arg(long)]
+    allow_env_token: bool,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
     program: Vec<OsString>,
@@ -52,6 +58,9 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<u8, Error> {
     if let Some(account) = &workspace.exchange.account_id {
         set.push(("DATABRICKS_ACCOUNT_ID", account.as_str().into()));
     }
+    if flags.allow_env_token {
+        set.extend(subject(&workspace, context)?);
+    }
     let tokens = Arc::new(tokens.only(profile));
     // Whoever must log in, or is refused, hears of it before the program begins.
     tokens.token(&workspace)?;
@@ -64,6 +73,24 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<u8, Error> {
         service.abort();
         code
     })
+}
+
+/// What a program needs whose code asks for `env-oidc`: it does not look at the metadata service.
+fn subject(workspace: &Workspace, context: &Context) -> Result<Vec<(&'static str, SecretString)>, Error> {
+    let profile = workspace.profile.as_str();
+    let desk = Desk::open(context.env.own(), &tokens::order(context.config.as_ref(), profile))?;
+    let token = fetch::subject(&desk, &context.conditions())?
+        .ok_or_else(|| DatabricksError::NoSubject { profile: profile.to_owned() })?;
+    let end = Claims::read(token.expose_secret()).and_then(|claims| claims.expires_at);
+    let until = end.map(|end| format!(" until {}", end.format("%Y-%m-%d %H:%M:%SZ")));
+    output::note(&format!(
+        "the subject token is in the program's environment, and whoever can read that can log in with it{}; a \
+         program that asks for `env-oidc` can log in no longer than that. Change `auth_type=\"env-oidc\"` in its \
+         code to `auth_type=\"metadata-service\"`, and it works for as long as it runs, without this flag",
+        until.unwrap_or_default()
+    ));
+    let client_id = workspace.exchange.client_id.as_deref().map(|id| ("DATABRICKS_CLIENT_ID", id.into()));
+    Ok([("DATABRICKS_OIDC_TOKEN", token)].into_iter().chain(client_id).collect())
 }
 
 /// The profile that was named, else that of the environment's host, else the only one.

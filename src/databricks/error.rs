@@ -71,6 +71,12 @@ pub enum DatabricksError {
         /// The system's words.
         reason: String,
     },
+    /// `--allow-env-token` for a profile whose exchange has no subject token.
+    #[error("profile `{profile}` has no subject token to give a program")]
+    NoSubject {
+        /// The profile.
+        profile: String,
+    },
     /// No audience was named, and no account whose id would be it.
     #[error("a policy needs an audience")]
     NoAudience,
@@ -131,6 +137,7 @@ impl Explain for DatabricksError {
             | Self::HttpPathAlone
             | Self::NoPlaceForFile
             | Self::NotRun { .. }
+            | Self::NoSubject { .. }
             | Self::NoAudience
             | Self::NoNamespace
             | Self::ListenElsewhere(_) => ExitCode::Usage,
@@ -160,6 +167,7 @@ impl Explain for DatabricksError {
             | Self::NotAHost(_)
             | Self::NotAnHttpPath(_)
             | Self::HttpPathAlone
+            | Self::NoSubject { .. }
             | Self::NoAudience
             | Self::NoNamespace
             | Self::NoKeySet
@@ -184,6 +192,7 @@ impl Explain for DatabricksError {
                 Some("copy it from the connection details, as `/sql/1.0/warehouses/…`".into())
             }
             Self::NotRun { .. } => Some("name a program that is on PATH, or its whole path".into()),
+            Self::NoSubject { .. } => Some("leave out `--allow-env-token`".into()),
             Self::NoAudience => Some("name it with `--audience`, or the account with `--account-id`".into()),
             Self::NoNamespace => Some("name it with `--namespace`".into()),
             Self::ClusterSilent { refused: true, .. } => {

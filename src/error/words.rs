@@ -631,6 +631,7 @@ fn of_databricks() {
         DatabricksError::NoPlaceForFile,
         DatabricksError::FileNotWritten { path: "/etc/d".into(), reason: "Permission denied".into() },
         DatabricksError::NotRun { program: evil("pythn"), reason: "No such file or directory".into() },
+        DatabricksError::NoSubject { profile: "lake".into() },
         DatabricksError::NoAudience,
         DatabricksError::NoNamespace,
         DatabricksError::NoKeySet,
@@ -642,7 +643,7 @@ fn of_databricks() {
         DatabricksError::NotListening { address: "127.0.0.1:80".into(), reason: "Permission denied".into() },
     ];
     all!(errors, DatabricksError: NoProfiles NoSuchProfile NoProfileFor SeveralProfiles OtherHost NotAHost
-        NotAnHttpPath HttpPathAlone NoPlaceForFile FileNotWritten NotRun NoAudience NoNamespace
+        NotAnHttpPath HttpPathAlone NoPlaceForFile FileNotWritten NotRun NoSubject NoAudience NoNamespace
         NoKeySet ClusterSilent ClusterUnclear TokenFile ListenElsewhere NotListening);
     assert_data_eq!(told(errors), file!["words/databricks.txt"].raw());
 }

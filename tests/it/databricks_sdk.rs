@@ -304,3 +304,21 @@ fn an_outage_is_none_while_a_token_is_good() {
     serving.signal(Signal::TERM);
     assert!(Path::new(&databricks).exists());
 }
+
+#[test]
+fn a_program_whose_code_pins_the_way_works_once_that_is_allowed() {
+    let lake = Lake::new();
+    let pinned = WHO.replace("WorkspaceClient()", "WorkspaceClient(auth_type='env-oidc')");
+    for sdk in SDKS {
+        let python = python(sdk).display().to_string();
+        let program = ["-p", "lake", "--", &python, "-I", "-B", "-c", &pinned];
+        let alone = lake.home.run(&[&["exec"], &program[..]].concat());
+        assert!(
+            alone.code == 1 && alone.stderr.contains("cannot configure default credentials"),
+            "{alone:?}"
+        );
+        let allowed = lake.home.run(&[&["exec", "--allow-env-token"], &program[..]].concat());
+        assert_eq!((allowed.code, allowed.stdout.as_str()), (0, "7f\n"), "{sdk:?}: {allowed:?}");
+        assert!(allowed.stderr.contains("to `auth_type=\"metadata-service\"`"), "{allowed:?}");
+    }
+}

@@ -226,6 +226,7 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("cache/entry.rs", 1, "writes an entry, whose bytes are sealed"),
     ("cache/provider_sessions.rs", 1, "writes a session, whose bytes are sealed"),
     ("cache/sessions.rs", 1, "writes a session, whose bytes are sealed"),
+    ("cli/exec.rs", 1, "the end of a subject token, which the person is told"),
     ("cli/output.rs", 2, "`token` prints it, or puts it where the person says: that is what was asked for"),
     ("databricks/child.rs", 1, "the address of the metadata service, for the program that asks there"),
     (
