@@ -287,6 +287,9 @@ fn remembered<S: Store>(
 }
 
 #[cfg(test)]
+mod lifetimes;
+
+#[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
 
