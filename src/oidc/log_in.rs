@@ -226,7 +226,13 @@ impl Attempt<'_> {
     async fn by_device(&self) -> Result<Given, OidcError> {
         let endpoint = self.metadata.device_authorization_endpoint.as_ref();
         let endpoint = self.metadata.need("device_authorization_endpoint", endpoint, "log-in by a code")?;
-        let form = Form::default().field("scope", &self.client.scope());
+        // RFC 8628 knows no PKCE, and whoever does not either ignores it; Keycloak refuses without it a
+        // client that has to use it.
+        let secrets = Secrets::new().ok_or(OidcError::NoRandomness)?;
+        let form = Form::default()
+            .field("scope", &self.client.scope())
+            .field("code_challenge", &secrets.challenge())
+            .field("code_challenge_method", "S256");
         let asked = self.client.endpoint(endpoint, &self.authentication);
         let device: DeviceAnswer = asked.ask_for(&form, self.client.deadline()).await?;
         let shown = device.verification_uri_complete.as_ref().unwrap_or(&device.verification_uri);
@@ -240,16 +246,18 @@ impl Attempt<'_> {
         // Also where the address holds it: whoever sees another there is about to let somebody else in.
         self.person.tell(&format!("the code is {}", printable(&device.user_code)));
         let begun_at = Instant::now();
-        let outcome = self.poll(&device).await;
+        let outcome = self.poll(&device, &secrets.verifier).await;
         self.client.has_waited(begun_at);
         outcome
     }
 
     /// Asks again and again whether the person is done (RFC 8628 section 3.4).
-    async fn poll(&self, device: &DeviceAnswer) -> Result<Given, OidcError> {
+    async fn poll(&self, device: &DeviceAnswer, verifier: &SecretString) -> Result<Given, OidcError> {
         let provider = || self.client.issuer().to_owned();
         let grant = "urn:ietf:params:oauth:grant-type:device_code";
-        let form = Form::of_grant(grant).secret("device_code", &device.device_code.0);
+        let form = Form::of_grant(grant)
+            .secret("device_code", &device.device_code.0)
+            .secret("code_verifier", verifier);
         let endpoint = self.client.endpoint(&self.metadata.token_endpoint, &self.authentication);
         let second = self.client.second;
         let life = second * u32::try_from(device.expires_in.unwrap_or(USUAL_LIFE)).unwrap_or(u32::MAX);

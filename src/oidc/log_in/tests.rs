@@ -91,12 +91,18 @@ async fn a_code_is_shown_and_asked_about_until_the_person_is_done() {
         ]
     );
     let lines = server.lines();
-    assert_eq!(lines[1], "POST /device scope=openid&client_id=kubernetes");
-    assert_eq!(
-        lines[2],
-        "POST /token grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=s3cret-device\
-         &client_id=kubernetes"
-    );
+    // Keycloak wants PKCE here, too, of a client that has to use it.
+    let challenge = lines[1].strip_prefix("POST /device scope=openid&code_challenge=").unwrap();
+    let challenge = challenge.strip_suffix("&code_challenge_method=S256&client_id=kubernetes").unwrap();
+    let verifier = lines[2]
+        .strip_prefix(
+            "POST /token grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code\
+             &device_code=s3cret-device&code_verifier=",
+        )
+        .unwrap();
+    let verifier = verifier.strip_suffix("&client_id=kubernetes").unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, verifier.as_bytes());
+    assert_eq!(challenge, URL_SAFE_NO_PAD.encode(digest));
     assert!(sessions.load(&key()).unwrap().id_token.is_some());
 }
 
