@@ -192,6 +192,8 @@ fn person(name: &str, groups: &[&str]) -> Value {
         "firstName": name,
         "lastName": "Liddell",
         "groups": groups,
+        // Those of an import have none of the usual roles; without this one no log-in outlives its session.
+        "realmRoles": ["offline_access"],
         "credentials": [{"type": "password", "value": Keycloak::PASSWORD, "temporary": false}],
     })
 }

@@ -2,6 +2,8 @@
 //! The plugin runs at a terminal of its own; `BROWSER` is a script that hands the address over to the
 //! browser that the test drives.
 
+mod openid;
+mod providers;
 mod vault_oidc;
 
 use std::fs;
@@ -46,7 +48,7 @@ fn shown_address(terminal: &Terminal, begin: &str) -> String {
     poll("an address on the screen", LIMIT, || {
         let shown = terminal.shown();
         let at = shown.find(begin);
-        assert!(at.is_some() || terminal.is_running(), "{shown}");
+        assert!(terminal.is_running() && !shown.contains("error: "), "{shown}");
         let (line, _) = shown[at?..].split_once(char::is_whitespace)?;
         Some(line.to_owned())
     })
