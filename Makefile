@@ -1,7 +1,7 @@
 # What people and CI run. `make test` is the whole suite against real servers; `make tools` fetches them.
 # `make bench` says what a call costs; benches/main.rs says how.
 
-.PHONY: bench build demo dist fmt lint notices storm test tools
+.PHONY: bench build demo dist fmt fuzz lint notices storm test tools
 
 # BENCH_PEERS names further exec plugins to stand beside ours: `make bench BENCH_PEERS="a get-token; b token"`.
 export BENCH_PEERS
@@ -22,6 +22,10 @@ test: tools
 # A hundred processes for a thousand rounds, with kills and expiry; CI makes some rounds of it.
 storm: tools
 	VAULTTOKEN_TEST_STORM_ROUNDS=1000 cargo test --locked --test it storms::a_hundred_at_once_in_many -- --nocapture
+
+# Five minutes for each parser of what somebody else wrote; CI takes five seconds.
+fuzz:
+	fuzz/run 300
 
 # The krew archive of this machine in dist/, and its checksum in the manifest.
 dist:

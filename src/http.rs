@@ -239,10 +239,7 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         let headers = std::mem::take(answer.headers_mut());
-        let date = headers
-            .get(reqwest::header::DATE)
-            .and_then(|value| chrono::DateTime::parse_from_rfc2822(value.to_str().ok()?).ok())
-            .map(|date| date.to_utc());
+        let date = date(&headers);
         Ok(Response { status: answer.status().as_u16(), headers, body, date })
     }
 
@@ -252,6 +249,12 @@ impl Client {
         self.retries = self.retries.impatient();
         self
     }
+}
+
+/// The `Date` header: the server's clock.
+pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(reqwest::header::DATE)?.to_str().ok()?;
+    Some(chrono::DateTime::parse_from_rfc2822(text).ok()?.to_utc())
 }
 
 #[cfg(test)]

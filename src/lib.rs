@@ -31,6 +31,9 @@ pub mod error;
 pub mod exec;
 pub mod fetch;
 mod foreign_file;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod heal;
 mod hex;
 pub mod http;

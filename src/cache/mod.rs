@@ -5,6 +5,9 @@
 pub mod entry;
 pub mod failure;
 pub mod file;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hand_outs;
 pub mod key;
 pub mod lock;

@@ -115,7 +115,7 @@ fn encode(key: &SessionKey, session: &Session) -> Option<Zeroizing<Vec<u8>>> {
     Some(content)
 }
 
-fn decode(content: &[u8]) -> Option<(SessionKey, Session)> {
+pub(super) fn decode(content: &[u8]) -> Option<(SessionKey, Session)> {
     let fields: Fields<String> = serde_json::from_slice(content).ok()?;
     if fields.version != VERSION {
         return None;

@@ -210,7 +210,7 @@ impl Kubeconfig {
         Ok(whole)
     }
 
-    fn put_beneath(&mut self, file: &Path, text: &str) -> Result<(), SettingsError> {
+    pub(super) fn put_beneath(&mut self, file: &Path, text: &str) -> Result<(), SettingsError> {
         if text.trim_start_matches('\u{feff}').trim().is_empty() {
             return Ok(());
         }

@@ -183,7 +183,7 @@ impl Settings {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Settings {
     /// The settings that this text makes, as the person's file at `/home/me/config.yaml`.
     pub(super) fn of_text(text: &str) -> Result<Self, SettingsError> {

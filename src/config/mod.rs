@@ -7,6 +7,9 @@ mod environment;
 mod exchange;
 mod explain;
 mod extension;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod kubeconfig;
 mod kubeconfig_user;
 mod load;

@@ -11,6 +11,9 @@ pub mod check;
 pub mod child;
 pub mod cluster;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 pub mod listener;
 pub mod metadata;

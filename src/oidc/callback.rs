@@ -4,6 +4,23 @@
 
 mod page;
 mod query;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz {
+    //! What a browser brings and what a person pastes.
+    use super::query::{self, Expected, Said};
+
+    /// Nothing but an answer with our state is taken, however it comes; a bare code is the person's word.
+    pub fn callback(text: &str) {
+        let expected = Expected::new("the-state");
+        if query::read(text, &expected).is_ok() {
+            assert!(text.contains("state"));
+        }
+        if let Ok(Said::Code { issuer: Some(_), .. }) = query::read_pasted(text, &expected) {
+            assert!(text.contains("iss"));
+        }
+    }
+}
 mod request;
 
 use std::collections::VecDeque;

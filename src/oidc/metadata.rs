@@ -87,7 +87,7 @@ impl Metadata {
     }
 
     /// Reads the document that `place` answered with.
-    fn read(issuer: &Issuer, place: &Url, body: &[u8]) -> Result<Self, OidcError> {
+    pub(super) fn read(issuer: &Issuer, place: &Url, body: &[u8]) -> Result<Self, OidcError> {
         let provider = || issuer.as_str().to_owned();
         let unusable =
             |why: String| OidcError::Metadata { provider: provider(), endpoint: shown(place), why };

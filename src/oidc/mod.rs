@@ -8,6 +8,9 @@ pub mod callback;
 mod client;
 pub mod client_secret;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod id_token;
 pub mod jwks;
 mod log_in;

@@ -275,7 +275,7 @@ impl TokenEndpoint<'_> {
         OidcError::Unusable { endpoint: shown(&self.url), why: why.into() }
     }
 
-    fn read(&self, body: &[u8]) -> Result<TokenAnswer, OidcError> {
+    pub(super) fn read(&self, body: &[u8]) -> Result<TokenAnswer, OidcError> {
         // Security: of a body that is not what was expected nothing is shown; it may hold a token.
         let Fields(fields) = serde_json::from_slice(body).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => self.unusable("it is no JSON object"),

@@ -10,6 +10,9 @@ mod call;
 mod error;
 mod exchange;
 pub mod found_token;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod path;
 mod person;
 mod redirect;
