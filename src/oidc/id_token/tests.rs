@@ -146,6 +146,8 @@ fn each_lie_of_a_true_signature_has_its_name() {
         (set("azp", json!("kubernetes")), Ok(())),
         (set("exp", json!(seconds(-60))), Err(Lie::Expired { at: at(-60) })),
         (set("exp", json!(seconds(-59))), Ok(())),
+        // The last moment of the calendar that is used here.
+        (set("exp", json!(8_210_266_876_799_i64)), Ok(())),
         (drop("exp"), Err(Lie::Lacks { claim: "exp" })),
         (set("iat", json!(seconds(61))), Err(Lie::FromTheFuture { at: at(61) })),
         (set("iat", json!(seconds(60))), Ok(())),
