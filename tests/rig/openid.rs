@@ -35,7 +35,7 @@ impl OpenIdProvider {
 
     /// The one that the tests of this process share. Its people are `alice`, of the group `developers`,
     /// and `bob`, of none. Its clients are `kubernetes`, which is public and may do everything that a
-    /// person needs; `brief`, the same with ID tokens of twelve seconds; and `jobs`, which has a secret
+    /// person needs; `brief`, the same with ID tokens of forty seconds; and `jobs`, which has a secret
     /// and may exchange tokens.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<OpenIdProvider> = OnceLock::new();
@@ -130,7 +130,7 @@ fn people_and_clients() -> Value {
         "Groups": {"alice": ["developers"], "bob": []},
         "Clients": {
             "kubernetes": {"RedirectURIs": redirects, "Grants": for_people},
-            "brief": {"RedirectURIs": redirects, "Grants": for_people, "IDTokenLifetime": 12},
+            "brief": {"RedirectURIs": redirects, "Grants": for_people, "IDTokenLifetime": 40},
             "jobs": {
                 "Secret": OpenIdProvider::SECRET,
                 "RedirectURIs": redirects,

@@ -4,6 +4,7 @@
 
 mod openid;
 mod providers;
+mod sessions;
 mod vault_oidc;
 
 use std::fs;
