@@ -9,7 +9,7 @@ use secrecy::SecretString;
 pub use crate::cache::fuzz::entry;
 pub use crate::config::fuzz::{extension, kubeconfig, settings};
 pub use crate::databricks::fuzz::metadata_request;
-pub use crate::oidc::fuzz::{callback, metadata, token_answer};
+pub use crate::oidc::fuzz::{callback, id_token, metadata, token_answer};
 pub use crate::vault::fuzz::answer as vault_answer;
 
 use crate::cluster::{Cluster, fingerprints, normalised};

@@ -1,8 +1,12 @@
 //! What the fuzz targets reach of this module. Compiled for them alone.
 
+use chrono::DateTime;
+use secrecy::SecretString;
 use url::Url;
 
 pub use super::callback::fuzz::callback;
+use super::id_token::{Expected, LEEWAY, Signed};
+use super::jwks::Jwks;
 use super::metadata::{Metadata, is_private};
 use super::token_endpoint::{ClientAuthentication, TokenEndpoint};
 use crate::config::{Issuer, TlsSettings, Transport};
@@ -35,4 +39,23 @@ pub fn token_answer(body: &[u8]) {
             assert!(answer.access_token.is_some() || answer.id_token.is_some());
         }
     });
+}
+
+/// The keys of a provider on the first line, and an ID token on the second.
+pub fn id_token(text: &str) {
+    let Some((keys, token)) = text.split_once('\n') else { return };
+    let (Some(keys), token) = (Jwks::read(keys.as_bytes()), SecretString::from(token)) else { return };
+    let Ok(signed) = Signed::read(&token) else { return };
+    let now = DateTime::from_timestamp(1_893_456_000, 0).unwrap_or_default();
+    let expected = Expected {
+        issuer: "https://sso.example",
+        client_id: "kubernetes",
+        nonce: Some("n"),
+        subject: None,
+        access_token: None,
+    };
+    if let Ok(believed) = signed.believe(&token, &keys, &expected, now) {
+        assert!(signed.is_known_to(&keys));
+        assert!(believed.expires_at > now - LEEWAY && !believed.subject.is_empty());
+    }
 }
