@@ -328,9 +328,11 @@ fn of_openid_providers() {
         OidcError::Unavailable { endpoint: endpoint(), status: 503 },
         OidcError::Unusable { endpoint: endpoint(), why: "it is not JSON".into() },
         OidcError::Http(HttpError::Deadline { host: "sso.example:443".into(), sent: true }),
+        crate::oidc::databricks::HostError::AccountNeeded { host: "https://dbc.example/".into() }.into(),
     ];
     all!(errors, OidcError: Http NoMetadata Metadata OtherIssuer Endpoint NotOffered Redirect Cleartext Refused
-        LoginRequired Busy Callback OtherAnswerer Denied CodeExpired NoRandomness NoIdToken NoAccessToken IdToken ClientSecret Unavailable Unusable);
+        LoginRequired Busy Callback OtherAnswerer Denied CodeExpired NoRandomness NoIdToken NoAccessToken IdToken ClientSecret
+        Unavailable Unusable Databricks);
     assert_data_eq!(told(errors), file!["words/openid.txt"].raw());
 }
 
@@ -362,6 +364,7 @@ fn of_sources() {
 #[test]
 fn of_exchanges() {
     use crate::oidc::OidcError;
+    use crate::oidc::databricks::HostError;
     use token_exchange::{ExchangeError, SubjectFlaw};
     let endpoint = || "https://login.example/token".to_owned();
     let host = || "https://dbc.example/".to_owned();
@@ -376,6 +379,8 @@ fn of_exchanges() {
         },
     };
     let entra = |code: u32| refused(Preset::Entra, "invalid_request", &format!("AADSTS{code}: no"));
+    let of_host =
+        |error: HostError| ExchangeError::Refused { preset: Preset::Databricks, cause: error.into() };
     let subject = |flaw| ExchangeError::Subject { endpoint: endpoint(), flaw };
     let token = |flaw| ExchangeError::Token { endpoint: endpoint(), flaw };
     let not_bearer =
@@ -417,16 +422,15 @@ fn of_exchanges() {
         subject(SubjectFlaw::Algorithm { found: "HS256".into(), accepted: Some("`RS256` or `ES256`") }),
         subject(SubjectFlaw::Algorithm { found: "none".into(), accepted: None }),
         subject(SubjectFlaw::AlmostOver { end: at(0) }),
-        ExchangeError::Secret { file: "/etc/my secret".into(), why: "it is empty".into() },
-        ExchangeError::NotDatabricks { host: host(), status: 404 },
-        ExchangeError::NotDatabricks { host: host(), status: 200 },
-        ExchangeError::Down { host: host(), status: 503 },
-        ExchangeError::AccountNeeded { host: host() },
-        ExchangeError::Elsewhither {
+        of_host(HostError::NotDatabricks { host: host(), status: 404 }),
+        of_host(HostError::NotDatabricks { host: host(), status: 200 }),
+        of_host(HostError::Down { host: host(), status: 503 }),
+        of_host(HostError::AccountNeeded { host: host() }),
+        of_host(HostError::Elsewhere {
             host: host(),
             field: "token_endpoint",
             found: "https://evil.example/t".into(),
-        },
+        }),
         impersonation(403),
         impersonation(500),
         impersonation(400),
@@ -438,8 +442,7 @@ fn of_exchanges() {
     ] {
         errors.push(entra(code));
     }
-    all!(errors, ExchangeError: Refused Elsewhere NotBearer Token Subject Secret NotDatabricks Down AccountNeeded
-        Elsewhither Impersonation Answer);
+    all!(errors, ExchangeError: Refused Elsewhere NotBearer Token Subject Impersonation Answer);
     assert_data_eq!(told(errors), file!["words/exchange.txt"].raw());
 }
 

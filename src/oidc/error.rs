@@ -2,6 +2,7 @@
 //! next.
 
 use super::callback::CallbackError;
+use super::databricks::HostError;
 use super::id_token::Lie;
 use crate::error::{ExitCode, Explain};
 use crate::http::HttpError;
@@ -76,6 +77,9 @@ pub enum OidcError {
     /// It cannot serve at the moment.
     #[error("`{endpoint}` cannot serve at the moment (status {status})")]
     Unavailable { endpoint: String, status: u16 },
+    /// A host of Databricks whose endpoints are not known.
+    #[error(transparent)]
+    Databricks(#[from] HostError),
     /// An answer that cannot be used.
     #[error("the answer of `{endpoint}` cannot be used")]
     Unusable { endpoint: String, why: String },
@@ -96,6 +100,7 @@ impl Explain for OidcError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Http(error) => error.exit_code(),
+            Self::Databricks(error) => error.exit_code(),
             Self::NotOffered { .. } | Self::ClientSecret { .. } => ExitCode::Usage,
             Self::LoginRequired { .. } | Self::NoIdToken { .. } => ExitCode::LoginRequired,
             Self::Callback(error) => error.exit_code(),
@@ -129,6 +134,7 @@ impl Explain for OidcError {
             Self::OtherAnswerer { found: None, .. } => {
                 "it does not say whose it is, as this provider always does".into()
             }
+            Self::Databricks(error) => return error.why(),
             Self::NoMetadata { tried, status, .. } => format!("`{tried}` answered with status {status}"),
             Self::Metadata { why, .. }
             | Self::Unusable { why, .. }
@@ -164,6 +170,7 @@ impl Explain for OidcError {
             Self::Http(error) => return error.hint(),
             Self::Callback(error) => return error.hint(),
             Self::OtherAnswerer { .. } => "log in again; if it happens again, somebody stands between you and the provider".into(),
+            Self::Databricks(error) => return error.hint(),
             Self::NoMetadata { .. } | Self::Metadata { .. } => {
                 "check `issuer` in the settings: it is what `iss` says in this provider's tokens".into()
             }

@@ -7,6 +7,7 @@
 pub mod callback;
 mod client;
 pub mod client_secret;
+pub mod databricks;
 mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -13,7 +13,6 @@ mod shape;
 mod subject;
 
 use std::future::Future;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,8 +26,8 @@ use shape::Shape;
 use super::{Fetched, after};
 use crate::config::{self, Preset, ResultField, SecretPlace};
 use crate::error::Error;
-use crate::foreign_file;
 use crate::http::Client;
+use crate::oidc::client_secret;
 use crate::oidc::metadata::Metadata;
 use crate::oidc::token_endpoint::{ClientAuthentication, Form, TokenAnswer, TokenEndpoint};
 use crate::token::{Bound, Claims, Limit, Minted, Timestamp, Token};
@@ -132,7 +131,9 @@ impl Exchange {
         let (Some(client_id), Some(file)) = (&client_id, &settings.client_secret_file) else {
             return Ok(ClientAuthentication::None { client_id });
         };
-        let (client_id, secret) = (client_id.clone(), secret(file)?);
+        let client_id = client_id.clone();
+        let secret = client_secret::read(file)
+            .map_err(|cause| ExchangeError::Refused { preset: settings.preset, cause })?;
         Ok(match settings.client_authentication.unwrap_or(shape.secret_place) {
             SecretPlace::Basic => ClientAuthentication::Basic { client_id, secret },
             SecretPlace::Post => ClientAuthentication::Post { client_id, secret },
@@ -214,19 +215,6 @@ fn given(
         request_id: None,
     };
     Ok(Given { endpoint, minted })
-}
-
-/// The secret of a client, from its file.
-fn secret(file: &Path) -> Result<SecretString, ExchangeError> {
-    /// Far beyond any client secret.
-    const LARGEST: usize = 16 * 1024;
-    let unusable = |why: String| ExchangeError::Secret { file: file.to_owned(), why };
-    let bytes = foreign_file::read(file, LARGEST).map_err(|error| unusable(error.to_string()))?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is no text".to_owned()))?;
-    match text.trim() {
-        "" => Err(unusable("it is empty".to_owned())),
-        secret => Ok(SecretString::from(secret)),
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! Why an exchange gave no token, told apart by who has to change what. Neither a token nor what it
 //! claims is part of a message; a server's own words are shown as they are.
 
-use std::path::PathBuf;
-
 use crate::config::Preset;
-use crate::error::{ExitCode, Explain, shell_word};
+use crate::error::{ExitCode, Explain};
 use crate::oidc::OidcError;
 use crate::token::{Flaw, Timestamp};
 
@@ -45,46 +43,6 @@ pub enum ExchangeError {
         endpoint: String,
         /// What is wrong with it.
         flaw: SubjectFlaw,
-    },
-    /// The file with the client's secret.
-    #[error("the client's secret in `{}` cannot be read", file.display())]
-    Secret {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        why: String,
-    },
-    /// The host answers, and not as Databricks does.
-    #[error("`{host}` is no workspace or account of Databricks that knows OAuth")]
-    NotDatabricks {
-        /// The host.
-        host: String,
-        /// What it answered to the question for its authorization server.
-        status: u16,
-    },
-    /// The host cannot serve.
-    #[error("`{host}` cannot serve at the moment (status {status})")]
-    Down {
-        /// The host.
-        host: String,
-        /// Its status code.
-        status: u16,
-    },
-    /// It has an account for each caller.
-    #[error("`{host}` needs to know which account is meant")]
-    AccountNeeded {
-        /// The host.
-        host: String,
-    },
-    /// It names another host for what is secret.
-    #[error("refused to send a token to `{found}`")]
-    Elsewhither {
-        /// The host of the settings.
-        host: String,
-        /// The field that names another.
-        field: &'static str,
-        /// What it names.
-        found: String,
     },
     /// Google gave a federated token, but none of the service account.
     #[error("Google did not let the identity act as `{account}` (status {status})")]
@@ -129,14 +87,10 @@ impl Explain for ExchangeError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Refused { cause, .. } | Self::Elsewhere(cause) => cause.exit_code(),
-            Self::NotBearer { .. }
-            | Self::Token { .. }
-            | Self::Subject { .. }
-            | Self::NotDatabricks { .. }
-            | Self::Answer { .. } => ExitCode::Unusable,
-            Self::Secret { .. } | Self::AccountNeeded { .. } => ExitCode::Usage,
-            Self::Down { .. } | Self::Impersonation { status: 429 | 500.., .. } => ExitCode::Unreachable,
-            Self::Elsewhither { .. } => ExitCode::Withheld,
+            Self::NotBearer { .. } | Self::Token { .. } | Self::Subject { .. } | Self::Answer { .. } => {
+                ExitCode::Unusable
+            }
+            Self::Impersonation { status: 429 | 500.., .. } => ExitCode::Unreachable,
             Self::Impersonation { .. } => ExitCode::Refused,
         }
     }
@@ -163,19 +117,8 @@ impl Explain for ExchangeError {
                     format!("it ends at {}, in less than 30 seconds", written(*end))
                 }
             },
-            Self::Secret { why, .. } | Self::Answer { why, .. } => why.clone(),
-            Self::NotDatabricks { status: 200, .. } => {
-                "what it says of its authorization server names no `token_endpoint`".into()
-            }
-            Self::NotDatabricks { status, .. } => {
-                format!("it answers with status {status} where its authorization server should be described")
-            }
-            Self::AccountNeeded { .. } => "its endpoints have the account in their path".into(),
-            Self::Elsewhither { host, field, .. } => {
-                format!("`{host}` names it as its `{field}`, and the settings do not")
-            }
+            Self::Answer { why, .. } => why.clone(),
             Self::Impersonation { words, .. } => return words.clone(),
-            Self::Down { .. } => return None,
         })
     }
 
@@ -203,19 +146,7 @@ impl Explain for ExchangeError {
                     "see what renews this token: its issuer, the kubelet, or the agent that writes it".into()
                 }
             },
-            Self::Secret { file, .. } => {
-                format!("ls -l {}", shell_word(&file.to_string_lossy()))
-            }
-            Self::NotDatabricks { .. } => {
-                "check `host`: the address of the workspace, or of the account with `accountId`".into()
-            }
-            Self::Down { .. } | Self::Impersonation { status: 429 | 500.., .. } => {
-                "try again in a minute".into()
-            }
-            Self::AccountNeeded { .. } => "set `accountId` in the source".into(),
-            Self::Elsewhither { .. } => {
-                "if that is where tokens should go, set `tokenEndpoint` in the source to it".into()
-            }
+            Self::Impersonation { status: 429 | 500.., .. } => "try again in a minute".into(),
             Self::Impersonation { status: 401 | 403, .. } => {
                 "grant the identity `roles/iam.workloadIdentityUser` on that service account, or correct \
                  `serviceAccount`"
