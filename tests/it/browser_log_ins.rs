@@ -132,7 +132,7 @@ fn opened(home: &Home) -> Vec<String> {
 
 /// The address that a terminal shows to be opened.
 fn shown_address(terminal: &Terminal) -> String {
-    poll("an address on the screen", std::time::Duration::from_secs(30), || {
+    poll("an address on the screen", std::time::Duration::from_secs(120), || {
         let shown = terminal.shown();
         let whole = shown.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         whole.map(str::trim).find(|line| line.starts_with("https://")).map(str::to_owned)
@@ -435,7 +435,7 @@ fn callers_have_a_person_log_in_at_any_provider_once() {
     }));
     browser_that(&home, "");
     let terminals: Vec<Terminal> = (0..5).map(|_| for_a_person(&home)).collect();
-    let address = poll("a browser that is asked", std::time::Duration::from_secs(60), || {
+    let address = poll("a browser that is asked", std::time::Duration::from_secs(180), || {
         opened(&home).first().cloned()
     });
     let browser = Browser::start();

@@ -15,7 +15,7 @@ use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::rig::poll;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A command at a terminal of its own.
 pub struct Terminal {

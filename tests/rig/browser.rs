@@ -17,7 +17,7 @@ use super::process::{Failure, Process, poll};
 use super::tools::tool;
 use super::tunnel::Tunnel;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// A browser with one tab, nobody logged in. Dropping it ends it.
 pub struct Browser {

@@ -17,7 +17,7 @@ use super::process::Process;
 use super::tools::tool;
 
 /// A JVM that shares two cores with everything else.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Enough for a realm of tests, quick to start, and no more memory than it is given.
 const JVM: &str = "-Xms64m -Xmx384m -XX:MaxMetaspaceSize=256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \

@@ -16,7 +16,7 @@ use super::ports::with_free_ports;
 use super::process::Process;
 use super::tools::tool;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// The provider. Everyone in it has the password [`OpenIdProvider::PASSWORD`].
 pub struct OpenIdProvider {

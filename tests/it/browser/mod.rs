@@ -16,7 +16,7 @@ use crate::home::Home;
 use crate::rig::poll;
 use crate::terminal::Terminal;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// What the page of the callback says.
 const ARRIVED: &str = "Your answer has arrived";
