@@ -26,7 +26,7 @@ test: tools
 storm: tools
 	VAULTTOKEN_TEST_STORM_ROUNDS=1000 cargo test --locked --test it storms::a_hundred_at_once_in_many -- --nocapture
 
-# Five minutes for each parser of what somebody else wrote; CI takes five seconds.
+# Five minutes for each parser of what somebody else wrote; CI gives each a hundred thousand inputs, always the same.
 fuzz:
 	fuzz/run 300
 

@@ -24,10 +24,12 @@ impl Host {
         if !is_plain || !matches!(url.scheme(), "https" | "http") {
             return None;
         }
-        // A dot at the end of a name only says that it is complete.
-        let host = url.host_str()?.trim_end_matches('.');
+        let host = url.host_str()?;
+        // One dot at the end of a name only says that it is complete; a name has no empty part (RFC 1035, 2.3.1).
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let is_name = host.split('.').all(|label| !label.is_empty());
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        (!host.is_empty()).then(|| Self(format!("{}://{host}{port}", url.scheme())))
+        is_name.then(|| Self(format!("{}://{host}{port}", url.scheme())))
     }
 
     /// As an address without a slash at its end.
@@ -63,7 +65,19 @@ mod tests {
         for other in ["http://dbc-1.cloud.databricks.com", "dbc-1.cloud.databricks.com:8443", "dbc-2"] {
             assert_ne!(Host::parse(other).unwrap(), host, "{other}");
         }
-        for none in ["", " ", "https://", "ftp://host", "https://me:pw@host", "unix:///socket", "a b"] {
+        for none in [
+            "",
+            " ",
+            "https://",
+            "ftp://host",
+            "https://me:pw@host",
+            "unix:///socket",
+            "a b",
+            ".",
+            "a..b",
+            "a..",
+            "a.8..",
+        ] {
             assert_eq!(Host::parse(none), None, "{none}");
         }
     }
