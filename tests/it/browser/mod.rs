@@ -2,6 +2,7 @@
 //! The plugin runs at a terminal of its own; `BROWSER` is a script that hands the address over to the
 //! browser that the test drives.
 
+mod chain;
 mod openid;
 mod providers;
 mod sessions;

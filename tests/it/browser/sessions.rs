@@ -48,7 +48,10 @@ fn callers_at_once_spend_one_refresh_token_and_a_logout_kills_the_last() {
     poll("the end of the first token", Duration::from_secs(120), || {
         (chrono::Utc::now().timestamp() > ends_at).then_some(())
     });
-    let script = format!("for n in 1 2 3 4 5 6 7 8; do {PLUGIN} get-token >/dev/null || exit 9 & done; wait");
+    let script = format!(
+        "for n in 1 2 3 4 5 6 7 8; do {PLUGIN} get-token >/dev/null & all=\"$all $!\"; done\n\
+         for one in $all; do wait $one || exit 9; done"
+    );
     home.run_program("/bin/sh", &["-c", &script]).succeeded();
     assert_eq!(refreshes(&provider), [200], "one request for all of them");
 
