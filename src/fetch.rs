@@ -98,11 +98,16 @@ pub fn source(desk: &Desk, conditions: &Conditions) -> Result<Source, Error> {
         };
         Hub::open(context, &parts)
     };
-    let provider = |name: &Name| {
-        let client = provider_named(desk, name, conditions)?;
+    let of = |client: oidc::Client| {
         let token = client.settings().token;
-        Ok(Oidc { client: Arc::new(client), token, freshness: freshness(conditions) })
+        Oidc { client: Arc::new(client), token, freshness: freshness(conditions) }
     };
+    if let SourceSettings::TokenExchange(exchange) = &desk.request.source
+        && let Some(person) = &exchange.person
+    {
+        return Ok(Source::Oidc(of(self::provider(desk, person, conditions)?)));
+    }
+    let provider = |name: &Name| Ok(of(provider_named(desk, name, conditions)?));
     let exchange = |settings: &TokenExchange| self::exchange(desk, settings, conditions);
     Source::new(&desk.request.source, vault, exchange, provider, hub)
 }

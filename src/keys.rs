@@ -26,7 +26,8 @@ pub fn session_key(vault: &VaultSettings, request: &Request, env: &Env) -> Sessi
     SessionKey(method(tls(key, &vault.tls), &vault.auth, request, env).finish().to_string())
 }
 
-/// The key of a provider session: issuer, client, what is asked for, and whom to believe there.
+/// The key of a provider session: what it is, issuer, client, what is asked for, and whom to believe
+/// there.
 #[must_use]
 pub fn provider_key(provider: &Provider) -> SessionKey {
     let scopes: BTreeSet<&str> = provider.scopes.iter().map(String::as_str).collect();
@@ -34,6 +35,7 @@ pub fn provider_key(provider: &Provider) -> SessionKey {
         .part("issuer", provider.issuer.as_str())
         .part("clientId", &provider.client_id)
         .list("scopes", scopes)
+        .part("kind", format!("{:?}", provider.kind))
         .optional("certificateAuthority", provider.certificate_authority.as_ref().map(pem));
     SessionKey(key.finish().to_string())
 }

@@ -298,6 +298,12 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// The `sub` of a token that we were given; not verified, for a person to recognise themselves by.
+    #[must_use]
+    pub fn subject_of(token: &SecretString) -> Option<String> {
+        Self::read(token.expose_secret())?.subject
+    }
+
     /// Reads the claims; `None` where this is no JWT in compact form.
     #[must_use]
     pub fn read(token: &str) -> Option<Self> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::document::ExchangeSource;
 use super::problem::{Alternatives, EntryKind, SettingsError};
 use super::sources::{Preset, TokenExchange};
+use super::types::{Issuer, Provider, ProviderKind, ProviderToken};
 use super::validate::{Validation, audiences, scopes};
 
 /// Resources of Azure by a word that people remember; Microsoft's documentation names the ids.
@@ -14,6 +15,10 @@ const ENTRA_SCOPES: [(&str, &str); 3] = [
     ("aks", "6dae42f8-4368-4678-94ff-3960e28e3630/.default"),
     ("keyvault", "https://vault.azure.net/.default"),
 ];
+
+/// The client that Databricks registers for programs that people run; see `credentials/u2m` of
+/// databricks-sdk-go.
+const DATABRICKS_CLI: &str = "databricks-cli";
 
 /// Form fields that have a field of their own in the settings.
 const RESERVED: [&str; 11] = [
@@ -29,6 +34,10 @@ const RESERVED: [&str; 11] = [
     "client_assertion_type",
     "refresh_token",
 ];
+
+/// Fields that mean nothing where a person logs in.
+const OF_AN_EXCHANGE: [&str; 6] =
+    ["tokenEndpoint", "audiences", "subjectTokenType", "requestedTokenType", "result", "parameters"];
 
 impl Preset {
     /// The fields that mean nothing with it.
@@ -89,6 +98,11 @@ impl Validation<'_> {
         if let Some(missing) = missing(preset, &fields, &is_said) {
             return wrong(format!("the preset `{}` needs {missing}", preset.name()));
         }
+        if is_for_a_person(preset, &is_said)
+            && let Some(field) = OF_AN_EXCHANGE.into_iter().find(|field| is_said(field))
+        {
+            return wrong(format!("`{field}` has no meaning where a person logs in to Databricks"));
+        }
         if let Some((name, _)) =
             fields.parameters.iter().find(|(name, _)| RESERVED.contains(&name.0.as_str()))
         {
@@ -105,9 +119,25 @@ impl Validation<'_> {
         }
         let parameters: BTreeMap<_, _> =
             fields.parameters.into_iter().map(|(name, value)| (name.0, value)).collect();
+        let (host, account_id) = (fields.host.map(|host| host.0), fields.account_id.map(|id| id.0));
+        let certificate_authority = fields.certificate_authority.map(|pem| self.pem(pem));
+        let person = host.as_ref().filter(|_| is_for_a_person(preset, &is_said)).map(|host| {
+            Box::new(Provider {
+                named_by: self.origin.named_by,
+                kind: ProviderKind::Databricks { account: account_id.clone() },
+                issuer: Issuer { text: host.as_str().trim_end_matches('/').to_owned(), url: host.clone() },
+                client_id: DATABRICKS_CLI.to_owned(),
+                client_secret_file: None,
+                scopes: of_a_person(&scopes),
+                redirect_port: None,
+                token: ProviderToken::Access,
+                certificate_authority: certificate_authority.clone(),
+            })
+        });
         Ok(TokenExchange {
             preset,
-            host: fields.host.map(|host| host.0),
+            person,
+            host,
             issuer: fields.issuer,
             token_endpoint: fields.token_endpoint.map(|endpoint| endpoint.0),
             identity: fields.identity.map(|identity| self.mention(EntryKind::Identity, identity)),
@@ -115,7 +145,7 @@ impl Validation<'_> {
             client_id: fields.client_id.map(|id| id.0),
             client_secret_file: fields.client_secret_file.map(|path| self.path(path)),
             client_authentication: fields.client_authentication.map(Into::into),
-            account_id: fields.account_id.map(|id| id.0),
+            account_id,
             tenant_id: fields.tenant_id.map(|id| id.0),
             authority_host: fields.authority_host.map(|host| host.0),
             service_account: fields.service_account.map(|account| account.0),
@@ -125,9 +155,20 @@ impl Validation<'_> {
             requested_token_type: fields.requested_token_type.map(|kind| kind.0),
             result: fields.result.map(Into::into),
             parameters,
-            certificate_authority: fields.certificate_authority.map(|pem| self.pem(pem)),
+            certificate_authority,
         })
     }
+}
+
+/// Whether a person logs in, as nobody else is named.
+fn is_for_a_person(preset: Preset, is_said: &impl Fn(&str) -> bool) -> bool {
+    preset == Preset::Databricks && !["identity", "clientId"].into_iter().any(is_said)
+}
+
+/// What a person is asked for: a session that can be renewed, for these scopes or for everything.
+fn of_a_person(scopes: &[String]) -> Vec<String> {
+    let wanted = if scopes.is_empty() { vec!["all-apis".to_owned()] } else { scopes.to_vec() };
+    wanted.into_iter().chain(["offline_access".to_owned()]).collect()
 }
 
 /// The fields that are there.
@@ -148,6 +189,7 @@ fn said(fields: &ExchangeSource) -> Vec<&'static str> {
         ("subjectTokenType", fields.subject_token_type.is_some()),
         ("requestedTokenType", fields.requested_token_type.is_some()),
         ("result", fields.result.is_some()),
+        ("parameters", !fields.parameters.is_empty()),
     ]
     .into_iter()
     .filter_map(|(field, is_there)| is_there.then_some(field))
@@ -191,8 +233,10 @@ fn missing(preset: Preset, fields: &ExchangeSource, is_said: &impl Fn(&str) -> b
         Preset::Databricks | Preset::Entra if is_said("identity") && is_said("clientSecretFile") => {
             Some("either `identity` or `clientSecretFile`, not both")
         }
-        Preset::Databricks if !is_said("identity") && !is_said("clientSecretFile") => {
-            Some("`identity` (federation), or `clientId` with `clientSecretFile`")
+        Preset::Databricks if is_said("clientId") && !is_said("identity") && !is_said("clientSecretFile") => {
+            Some(
+                "`identity` (federation) or `clientSecretFile` beside `clientId`; without all three a person logs in",
+            )
         }
         Preset::Entra if fields.scopes.len() != 1 => {
             Some("one of `scopes`: `databricks`, `aks`, `keyvault`, or what ends with `/.default`")

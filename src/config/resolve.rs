@@ -113,9 +113,20 @@ impl Request {
     }
 
     /// The provider whose session tokens are had by, where a person's log-in stands at the beginning:
-    /// of the source itself, of the vault's log-in, or of the identity that either of them takes.
+    /// of the source itself, of the vault's log-in, or of the identity that either of them takes. With it
+    /// what people call it: its name in the settings, or its address where it has none there.
     #[must_use]
-    pub fn provider(&self) -> Option<(&Name, &Provider)> {
+    pub fn provider(&self) -> Option<(&str, &Provider)> {
+        if let SourceSettings::TokenExchange(exchange) = &self.source
+            && let Some(person) = &exchange.person
+        {
+            return Some((person.issuer.as_str(), person));
+        }
+        let (name, provider) = self.provider_of_the_settings()?;
+        Some((name.as_str(), provider))
+    }
+
+    fn provider_of_the_settings(&self) -> Option<(&Name, &Provider)> {
         let of_identity = |name: &Name| match self.settings.identities.get(name) {
             Some(Identity::Oidc { provider }) => self.settings.providers.get_key_value(provider),
             _ => None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Name;
 use super::problem::{By, SettingsError};
-use super::types::{Issuer, Pem};
+use super::types::{Issuer, Pem, Provider};
 use super::value::{PathPart, WebAddress};
 use crate::env::Env;
 
@@ -135,6 +135,8 @@ pub struct TokenExchange {
     pub token_endpoint: Option<url::Url>,
     /// Whose token is exchanged.
     pub identity: Option<Name>,
+    /// Where a person logs in, whose own token it is then: nothing is exchanged.
+    pub person: Option<Box<Provider>>,
     /// A token file that the environment names (`AZURE_FEDERATED_TOKEN_FILE`) in the identity's place.
     pub federated_token_file: Option<PathBuf>,
     /// The client's id.

@@ -282,13 +282,15 @@ impl std::fmt::Display for Issuer {
 pub struct Provider {
     /// Who named it: a client secret or an identity must not go to a place that a flag named.
     pub named_by: NamedBy,
-    /// Byte for byte what discovery and ID tokens must say.
+    /// What is known of it besides.
+    pub kind: ProviderKind,
+    /// Byte for byte what discovery and ID tokens must say; a host of Databricks by its address.
     pub issuer: Issuer,
     /// The client's id.
     pub client_id: String,
     /// File with its secret, for a confidential client.
     pub client_secret_file: Option<PathBuf>,
-    /// Scopes beyond `openid`.
+    /// Scopes, beyond `openid` where it is an OpenID provider.
     pub scopes: Vec<String>,
     /// Fixed port of the callback; else a free one.
     pub redirect_port: Option<u16>,
@@ -296,6 +298,18 @@ pub struct Provider {
     pub token: ProviderToken,
     /// Whom to believe.
     pub certificate_authority: Option<Pem>,
+}
+
+/// What a provider is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// An OpenID provider: its own metadata say all about it.
+    OpenId,
+    /// A host of Databricks, which logs people in by OAuth alone and gives no ID token.
+    Databricks {
+        /// The account, where the settings name it.
+        account: Option<String>,
+    },
 }
 
 /// Which of a provider's tokens a cluster gets.

@@ -13,8 +13,8 @@ use super::sources::{
     OidcSource, SourceSettings, TokenRequestSource, VaultIdentity, VaultKubernetes, VaultKv,
 };
 use super::types::{
-    AuthMethod, ClusterPin, Identity, Journaling, JwtOrigin, NamedBy, Pem, Profile, Provider, Settings,
-    Store, TlsSettings, VaultSettings,
+    AuthMethod, ClusterPin, Identity, Journaling, JwtOrigin, NamedBy, Pem, Profile, Provider, ProviderKind,
+    Settings, Store, TlsSettings, VaultSettings,
 };
 use super::value::{Audience, FilePath, Mount, PemText, Scope};
 use super::{Name, document};
@@ -89,7 +89,7 @@ pub(super) fn validate(document: Document, origin: &Origin<'_>) -> Result<Readin
 }
 
 pub(super) struct Validation<'a> {
-    origin: &'a Origin<'a>,
+    pub(super) origin: &'a Origin<'a>,
     mentions: Vec<Mention>,
 }
 
@@ -235,6 +235,7 @@ impl Validation<'_> {
     fn provider(&self, entry: ProviderEntry) -> Provider {
         Provider {
             named_by: self.origin.named_by,
+            kind: ProviderKind::OpenId,
             issuer: entry.issuer,
             client_id: entry.client_id.0,
             client_secret_file: entry.client_secret_file.map(|path| self.path(path)),

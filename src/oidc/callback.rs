@@ -26,6 +26,7 @@ mod request;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -69,6 +70,13 @@ pub enum Port {
     Exactly(u16),
     /// This one, or any that is free where another program has it.
     Rather(u16),
+    /// The first of these that is free.
+    Among {
+        /// The one that is tried first.
+        first: u16,
+        /// The one that is tried last.
+        last: u16,
+    },
 }
 
 /// Where to listen.
@@ -78,7 +86,7 @@ pub struct Listen {
     pub host: Loopback,
     /// The port.
     pub port: Port,
-    /// The path, with its slash.
+    /// The path, with its slash. The redirect address ends without one where this is the slash alone.
     pub path: &'static str,
 }
 
@@ -90,6 +98,14 @@ pub enum CallbackError {
     Taken {
         /// The port.
         port: u16,
+    },
+    /// Other programs listen at all ports where the provider accepts us.
+    #[error("the ports {first} to {last} of this machine are taken by other programs")]
+    AllTaken {
+        /// The first.
+        first: u16,
+        /// The last.
+        last: u16,
     },
     /// The system refuses to listen.
     #[error("no browser's answer can be waited for on this machine's loopback")]
@@ -119,7 +135,7 @@ pub enum CallbackError {
 impl Explain for CallbackError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Taken { .. } | Self::Unanswered { .. } => ExitCode::Unreachable,
+            Self::Taken { .. } | Self::AllTaken { .. } | Self::Unanswered { .. } => ExitCode::Unreachable,
             Self::Listen { .. } => ExitCode::Fault,
             Self::Refused { .. } => ExitCode::Refused,
             Self::GivenUp => ExitCode::Interrupted,
@@ -129,6 +145,9 @@ impl Explain for CallbackError {
     fn why(&self) -> Option<String> {
         match self {
             Self::Taken { .. } => Some("the provider sends the browser to this port and to no other".into()),
+            Self::AllTaken { .. } => {
+                Some("the provider sends the browser to these ports and to no other".into())
+            }
             Self::Listen { why } => Some(printable(why)),
             Self::Refused { code, description } => {
                 Some(description.as_ref().map_or_else(|| code.clone(), |words| format!("{code}: {words}")))
@@ -143,6 +162,7 @@ impl Explain for CallbackError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Taken { .. } => "end that program (perhaps another log-in), then try again".into(),
+            Self::AllTaken { .. } => "end one of them, then try again".into(),
             Self::Listen { .. } => "{program} login --device-code{profile}{vault}{config}".into(),
             Self::Refused { code, .. } if code == "access_denied" => {
                 "{program} login{profile}{vault}{config}".into()
@@ -194,9 +214,11 @@ impl Callback {
                 Err(error) if is_taken(&error) => (bind_any(at.host).await, Some(port)),
                 bound => (bound, None),
             },
+            Port::Among { first, last } => (bind_first(at.host, first..=last).await, None),
         };
         let listeners = bound.map_err(|error| match at.port {
             Port::Exactly(port) if is_taken(&error) => CallbackError::Taken { port },
+            Port::Among { first, last } if is_taken(&error) => CallbackError::AllTaken { first, last },
             _ => failed(error),
         })?;
         let mut hosts = Vec::new();
@@ -209,7 +231,7 @@ impl Callback {
             hosts = vec![format!("localhost:{port}")];
         }
         let host = hosts.first().map_or("", String::as_str);
-        let redirect_uri = format!("http://{host}{}", at.path);
+        let redirect_uri = format!("http://{host}{}", if at.path == "/" { "" } else { at.path });
         Ok(Self { listeners, hosts, path: at.path, redirect_uri, instead_of })
     }
 
@@ -323,6 +345,16 @@ async fn bind_any(host: Loopback) -> io::Result<Vec<TcpListener>> {
             break;
         }
         bound = bind(host, 0).await;
+    }
+    bound
+}
+
+async fn bind_first(host: Loopback, mut ports: RangeInclusive<u16>) -> io::Result<Vec<TcpListener>> {
+    let mut bound = Err(io::ErrorKind::AddrInUse.into());
+    while bound.as_ref().is_err_and(is_taken)
+        && let Some(port) = ports.next()
+    {
+        bound = bind(host, port).await;
     }
     bound
 }

@@ -12,8 +12,8 @@ use super::jwks::Jwks;
 use super::metadata::Metadata;
 use super::session::{ProviderSession, ProviderSessionStore, Turn};
 use super::token_endpoint::{ClientAuthentication, Form, TokenAnswer, TokenEndpoint};
-use super::{OidcError, client_secret};
-use crate::config::{Provider, ProviderToken, TlsSettings, Transport};
+use super::{OidcError, client_secret, databricks};
+use crate::config::{Provider, ProviderKind, ProviderToken, TlsSettings, Transport};
 use crate::error::printable;
 use crate::http;
 use crate::network;
@@ -123,8 +123,24 @@ impl Client {
 
     /// What the provider says about itself, asked once.
     pub(super) async fn metadata(&self) -> Result<&Metadata, OidcError> {
-        let issuer = &self.parts.settings.issuer;
-        self.metadata.get_or_try_init(|| Metadata::discover(&self.http, issuer, self.deadline())).await
+        let Provider { issuer, kind, .. } = &self.parts.settings;
+        let asked = async || match kind {
+            ProviderKind::OpenId => Metadata::discover(&self.http, issuer, self.deadline()).await,
+            ProviderKind::Databricks { account } => {
+                databricks::metadata(&self.http, issuer, account.as_deref(), self.deadline()).await
+            }
+        };
+        self.metadata.get_or_try_init(asked).await
+    }
+
+    /// Whether it is asked to say who logged in.
+    pub(super) fn is_openid(&self) -> bool {
+        self.parts.settings.kind == ProviderKind::OpenId
+    }
+
+    /// The answer without what was not asked for. Security: such an ID token is checked by nobody.
+    pub(super) fn heard(&self, answer: TokenAnswer) -> TokenAnswer {
+        TokenAnswer { id_token: answer.id_token.filter(|_| self.is_openid()), ..answer }
     }
 
     /// The client's authentication; the file with its secret is read now.
@@ -269,7 +285,7 @@ impl Client {
             let form = Form::of_grant("refresh_token").secret("refresh_token", &refresh_token);
             let asked_at = self.now();
             match endpoint.ask(&form, self.deadline()).await {
-                Ok(answer) => return self.refreshed(session, answer, asked_at, kind).await,
+                Ok(answer) => return self.refreshed(session, self.heard(answer), asked_at, kind).await,
                 Err(error) if error.code() == Some("invalid_grant") => {
                     // Where no lock holds, another process may have been quicker.
                     let kept = self.kept_session().filter(|kept| !kept.has_same_refresh_token(&session));

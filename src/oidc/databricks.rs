@@ -9,17 +9,21 @@ use serde::Deserialize;
 use url::Url;
 
 use super::OidcError;
-use super::metadata::{need_private, shown};
+use super::metadata::{Metadata, need_private, shown};
+use crate::config::Issuer;
 use crate::error::{ExitCode, Explain, printable};
 use crate::http::{Client, Method, Request, Response};
+
+/// The field of RFC 8414 that only a person's log-in uses.
+const AUTHORIZATION: &str = "authorization_endpoint";
 
 /// The endpoints of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
     /// Where tokens are asked for.
     pub token: Url,
-    /// Where a browser logs in.
-    pub authorization: Option<Url>,
+    /// Where a browser logs in, as the host says it.
+    authorization: Option<String>,
 }
 
 /// Why a host's endpoints are not known. `host` is a printable address.
@@ -48,7 +52,7 @@ pub enum HostError {
         host: String,
     },
     /// It names another host for what is secret.
-    #[error("refused to send a token to `{found}`")]
+    #[error("refused to send {} to `{found}`", if *.field == AUTHORIZATION { "a person" } else { "a token" })]
     Elsewhere {
         /// The host of the settings.
         host: String,
@@ -92,8 +96,12 @@ impl Explain for HostError {
             }
             Self::Down { .. } => "try again in a minute".into(),
             Self::AccountNeeded { .. } => "set `accountId` in the source".into(),
+            Self::Elsewhere { field, .. } if *field == AUTHORIZATION => {
+                "check `host`: the host itself must be where people log in".into()
+            }
             Self::Elsewhere { .. } => {
-                "if that is where tokens should go, set `tokenEndpoint` in the source to it".into()
+                "if tokens should go there, set `tokenEndpoint` in the source to it, or `host` where a person logs in"
+                    .into()
             }
         })
     }
@@ -113,6 +121,35 @@ struct Server {
     authorization_endpoint: Option<String>,
 }
 
+/// The metadata of a host where a person logs in. It offers less than an OpenID provider does: codes for
+/// another device, a revocation and an end of its own session are not among what is documented.
+///
+/// # Errors
+/// As [`endpoints`].
+pub(super) async fn metadata(
+    http: &Client,
+    host: &Issuer,
+    account: Option<&str>,
+    deadline: Instant,
+) -> Result<Metadata, OidcError> {
+    let Endpoints { token, authorization } = endpoints(http, host.url(), account, deadline).await?;
+    // Security: a person types a password there.
+    let authorization =
+        authorization.map(|found| same_host(host.url(), AUTHORIZATION, &found)).transpose()?;
+    Ok(Metadata {
+        issuer: host.clone(),
+        authorization_endpoint: authorization,
+        token_endpoint: token,
+        device_authorization_endpoint: None,
+        revocation_endpoint: None,
+        end_session_endpoint: None,
+        jwks_uri: None,
+        token_endpoint_auth_methods: Vec::new(),
+        scopes: None,
+        names_issuer_in_answers: false,
+    })
+}
+
 /// Asks the host. `account` is what the settings say of it.
 ///
 /// # Errors
@@ -130,15 +167,13 @@ pub async fn endpoints(
         200 => {
             let server: Server = serde_json::from_slice(&response.body)
                 .map_err(|_| HostError::NotDatabricks { host: host_shown, status: 200 })?;
-            let authorization = server.authorization_endpoint.as_deref();
-            let authorization =
-                authorization.map(|found| same_host(host, "authorization_endpoint", found)).transpose()?;
-            Ok(Endpoints { token: same_host(host, "token_endpoint", &server.token_endpoint)?, authorization })
+            let token = same_host(host, "token_endpoint", &server.token_endpoint)?;
+            Ok(Endpoints { token, authorization: server.authorization_endpoint })
         }
         // Where both are documented to be.
         404 if account.is_some() => Ok(Endpoints {
             token: below(&root, "/v1/token"),
-            authorization: Some(below(&root, "/v1/authorize")),
+            authorization: Some(below(&root, "/v1/authorize").into()),
         }),
         status @ (429 | 500..) => Err(HostError::Down { host: host_shown, status }.into()),
         status => Err(HostError::NotDatabricks { host: host_shown, status }.into()),

@@ -22,7 +22,7 @@ use crate::config::ProviderToken;
 use crate::error::printable;
 use crate::person::{self, LogInHow, Person};
 use crate::source::field::SecretText;
-use crate::token::Timestamp;
+use crate::token::{Claims, Timestamp};
 
 /// RFC 8628 section 3.2: where the provider names none.
 const USUAL_PAUSE: u64 = 5;
@@ -91,6 +91,7 @@ impl Client {
     /// The session that a log-in begins: its ID token is believed, or there is none.
     async fn begun(&self, given: Given) -> Result<ProviderSession, OidcError> {
         let Given { answer, asked_at, nonce } = given;
+        let answer = self.heard(answer);
         let believed = match (&answer.id_token, self.parts.settings.token) {
             (Some(token), _) => {
                 let expected = self.expected(nonce.as_deref(), None, answer.access_token.as_ref());
@@ -106,19 +107,34 @@ impl Client {
         }
         let mut session = ProviderSession::empty(asked_at);
         session.take_over(answer, believed, asked_at);
+        if !self.is_openid() {
+            session.name = session.access_token.as_ref().and_then(Claims::subject_of);
+        }
         // Whether a refresh brings one is not known yet.
         session.refreshes_id_token = true;
         Ok(session)
+    }
+
+    /// Where the browser may end. Databricks compares all of it but one of these ports; see
+    /// `credentials/u2m` of databricks-sdk-go.
+    fn listens_at(&self) -> Listen {
+        if !self.is_openid() {
+            let port = Port::Among { first: 8020, last: 8040 };
+            return Listen { host: Loopback::Localhost, port, path: "/" };
+        }
+        let port = self.parts.settings.redirect_port.map_or(Port::Free, Port::Exactly);
+        Listen { host: Loopback::Addresses, port, path: "/callback" }
     }
 
     fn asks_offline(&self) -> bool {
         self.parts.settings.scopes.iter().any(|scope| scope == OFFLINE_ACCESS)
     }
 
-    /// `openid` and what the settings ask for. A session that outlives the browser's is never asked for
-    /// by itself: providers refuse a client that may not, and show a person what they agree to.
+    /// `openid`, where it is known, and what the settings ask for. A session that outlives the browser's is
+    /// never asked for by itself: providers refuse a client that may not, and show a person what they agree
+    /// to.
     fn scope(&self) -> String {
-        let mut scopes = vec!["openid"];
+        let mut scopes = if self.is_openid() { vec!["openid"] } else { Vec::new() };
         for scope in &self.parts.settings.scopes {
             if !scopes.contains(&scope.as_str()) {
                 scopes.push(scope);
@@ -162,12 +178,9 @@ impl Secrets {
 
 impl Attempt<'_> {
     async fn by_browser(&self) -> Result<Given, OidcError> {
-        let Client { parts, .. } = self.client;
         let endpoint = self.metadata.authorization_endpoint.as_ref();
         let endpoint = self.metadata.need("authorization_endpoint", endpoint, "log-in with a browser")?;
-        let port = parts.settings.redirect_port.map_or(Port::Free, Port::Exactly);
-        let listen = Listen { host: Loopback::Addresses, port, path: "/callback" };
-        let callback = Callback::listen(listen).await?;
+        let callback = Callback::listen(self.client.listens_at()).await?;
         let secrets = Secrets::new().ok_or(OidcError::NoRandomness)?;
         let redirect_uri = callback.redirect_uri().to_owned();
         let address = self.address(endpoint, &redirect_uri, &secrets);
@@ -194,11 +207,14 @@ impl Attempt<'_> {
             .append_pair("client_id", &self.client.parts.settings.client_id)
             .append_pair("redirect_uri", redirect_uri)
             .append_pair("scope", &self.client.scope())
-            .append_pair("state", &secrets.state)
-            .append_pair("nonce", &secrets.nonce)
+            .append_pair("state", &secrets.state);
+        if self.client.is_openid() {
+            query.append_pair("nonce", &secrets.nonce);
+        }
+        query
             .append_pair("code_challenge", &secrets.challenge())
             .append_pair("code_challenge_method", "S256");
-        if self.client.asks_offline() {
+        if self.client.is_openid() && self.client.asks_offline() {
             // OpenID Connect Core 1.0 section 11: without it some drop the scope without a word.
             query.append_pair("prompt", "consent");
         }
@@ -212,7 +228,7 @@ impl Attempt<'_> {
     fn check_issuer(&self, arrived: &Arrived) -> Result<(), OidcError> {
         let provider = || self.client.issuer().to_owned();
         match &arrived.issuer {
-            Some(issuer) if issuer == self.client.issuer() => Ok(()),
+            Some(issuer) if self.is_issuer(issuer) => Ok(()),
             Some(issuer) => {
                 Err(OidcError::OtherAnswerer { provider: provider(), found: Some(printable(issuer)) })
             }
@@ -221,6 +237,15 @@ impl Attempt<'_> {
             }
             None => Ok(()),
         }
+    }
+
+    /// A host of Databricks has an issuer for itself and for each account, and is one server.
+    fn is_issuer(&self, named: &str) -> bool {
+        if self.client.is_openid() {
+            return named == self.client.issuer();
+        }
+        let host = self.metadata.issuer.url().origin();
+        Url::parse(named).is_ok_and(|named| named.origin() == host)
     }
 
     async fn by_device(&self) -> Result<Given, OidcError> {

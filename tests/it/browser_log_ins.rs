@@ -116,7 +116,7 @@ pub fn browser_that_says_yes(home: &Home, vault: &Vault, session: &str) -> PathB
 }
 
 /// A browser that notes each address that it is asked to open, in `browser.opened`.
-fn browser_that(home: &Home, does: &str) -> PathBuf {
+pub fn browser_that(home: &Home, does: &str) -> PathBuf {
     let note =
         "printf '%s\\n' \"$1\" >> \"$0.opened\"\n[ -z \"$VAULT_TOKEN$KUBERNETES_EXEC_INFO\" ] || exit 9\n";
     let path = home.write("browser", &format!("#!/bin/sh\n{note}{does}"));
@@ -125,7 +125,7 @@ fn browser_that(home: &Home, does: &str) -> PathBuf {
     path
 }
 
-fn opened(home: &Home) -> Vec<String> {
+pub fn opened(home: &Home) -> Vec<String> {
     let text = fs::read_to_string(home.path("browser.opened")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
@@ -160,7 +160,7 @@ fn interactive() -> Value {
 }
 
 /// `get-token` as kubectl runs it for a person: at a terminal, and told so.
-fn for_a_person(home: &Home) -> Terminal {
+pub fn for_a_person(home: &Home) -> Terminal {
     home.set("KUBERNETES_EXEC_INFO", &interactive().to_string());
     let terminal = home.at_terminal(&["get-token"]);
     home.unset("KUBERNETES_EXEC_INFO");

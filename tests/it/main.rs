@@ -24,6 +24,7 @@ mod cases;
 mod clouds;
 mod commands;
 mod databricks;
+mod databricks_people;
 mod databricks_sdk;
 mod disk;
 mod documents;

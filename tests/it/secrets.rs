@@ -257,7 +257,11 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("source/vault_identity.rs", 3, "algorithm and claims of a token, and whether it is empty"),
     ("source/vault_kubernetes.rs", 2, "claims of a token, and whether it is empty"),
     ("source/vault_kv/document.rs", 4, "claims, emptiness, and the fields beside the token"),
-    ("token.rs", 3, "claims of a token, whether a header can carry it, and the digest that names it"),
+    (
+        "token.rs",
+        4,
+        "claims and subject of a token, whether a header can carry it, and the digest that names it",
+    ),
     ("vault/auth/mfa.rs", 1, "trims what a person typed"),
     ("vault/auth/mod.rs", 3, "the body of a log-in, and whether a session came back"),
     ("vault/auth/oidc.rs", 1, "the code of a browser, in the query of the log-in that it is for"),

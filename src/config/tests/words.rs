@@ -190,6 +190,8 @@ fn an_exchange_that_makes_no_sense_says_which_field() {
         "preset: databricks, host: https://h, identity: pod, clientId: c, clientSecretFile: s",
         "preset: databricks, host: https://h, clientId: c",
         "preset: databricks, host: https://h, clientSecretFile: s",
+        "preset: databricks, host: https://h, tokenEndpoint: https://t",
+        "preset: databricks, host: https://h, parameters: {a: b}",
         "preset: databricks, host: https://h, accountId: ../x, identity: pod",
         "preset: generic, identity: pod",
         "issuer: https://i",

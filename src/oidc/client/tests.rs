@@ -83,6 +83,7 @@ pub(in crate::oidc) fn client(server: &Scripted, sessions: &Arc<Drawer>) -> Clie
     let sessions: Arc<dyn ProviderSessionStore> = Arc::<Drawer>::clone(sessions);
     let settings = Provider {
         named_by: crate::config::NamedBy::Settings,
+        kind: crate::config::ProviderKind::OpenId,
         issuer: serde_json::from_value(json!(issuer)).unwrap(),
         client_id: "kubernetes".into(),
         client_secret_file: None,

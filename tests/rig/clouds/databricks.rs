@@ -48,6 +48,8 @@ struct State {
     refresh_tokens: Mutex<BTreeMap<String, bool>>,
     /// How long tokens live at most, in seconds.
     lifetime: Mutex<i64>,
+    /// Where its metadata send people, if not to itself.
+    authorizes_at: Mutex<Option<String>>,
 }
 
 struct Code {
@@ -81,6 +83,7 @@ impl Databricks {
             codes: Mutex::default(),
             refresh_tokens: Mutex::default(),
             lifetime: Mutex::new(3_600),
+            authorizes_at: Mutex::default(),
         });
         let answering = Arc::clone(&state);
         let double = Double::https(authority, &[], move |request| answering.answer(request));
@@ -107,6 +110,11 @@ impl Databricks {
     /// Tokens live no longer than this from now on.
     pub fn lifetime(&self, seconds: i64) {
         *self.state.lifetime.lock().unwrap() = seconds;
+    }
+
+    /// Its metadata send people to this place from now on.
+    pub fn authorizes_at(&self, address: &str) {
+        *self.state.authorizes_at.lock().unwrap() = Some(address.to_owned());
     }
 
     /// Changes the JSON of every token that is given from now on.
@@ -141,7 +149,8 @@ impl State {
         match (request.method.as_str(), path, beneath) {
             ("GET", "/.well-known/databricks-config", _) => self.configuration(&origin),
             ("GET", _, Some("/.well-known/oauth-authorization-server")) => {
-                metadata(&format!("{origin}{oidc}"))
+                let elsewhere = self.authorizes_at.lock().unwrap().clone();
+                metadata(&format!("{origin}{oidc}"), elsewhere)
             }
             ("GET", _, Some("/v1/authorize")) => self.authorize(query),
             ("POST", _, Some("/v1/token")) => self.mischief.done_to(
@@ -327,12 +336,12 @@ impl State {
 }
 
 /// RFC 8414.
-fn metadata(oidc: &str) -> Reply {
+fn metadata(oidc: &str, elsewhere: Option<String>) -> Reply {
     Reply::json(
         200,
         &json!({
             "issuer": oidc,
-            "authorization_endpoint": format!("{oidc}/v1/authorize"),
+            "authorization_endpoint": elsewhere.unwrap_or_else(|| format!("{oidc}/v1/authorize")),
             "token_endpoint": format!("{oidc}/v1/token"),
             "response_types_supported": ["code"],
             "code_challenge_methods_supported": ["S256"],
