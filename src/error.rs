@@ -206,7 +206,7 @@ pub struct Calling {
 }
 
 impl Calling {
-    fn complete(&self, hint: &str) -> String {
+    pub(crate) fn complete(&self, hint: &str) -> String {
         let profile = self.profile.as_ref().map(|profile| format!(" {}", shell_word(profile)));
         let config =
             self.config.as_ref().map(|file| format!(" --config {}", shell_word(&file.to_string_lossy())));

@@ -113,16 +113,18 @@ pub fn of(env: &Env, settings: Settings, wanted: Vec<String>, now: Timestamp) ->
     Ok(items)
 }
 
+/// The kept tokens of a profile, by their clusters.
+pub(crate) fn kept_tokens(desk: &Desk) -> Vec<Kept> {
+    let of_this_profile = |kept: &Kept| kept.about.profile == desk.request.profile_label;
+    let mut kept: Vec<Kept> =
+        desk.tokens.list().into_iter().map(|(_, kept)| kept).filter(of_this_profile).collect();
+    kept.sort_by(|one, other| one.about.cluster_server.cmp(&other.about.cluster_server));
+    kept
+}
+
 fn of_profile(env: &Env, request: Request, now: Timestamp) -> Result<Vec<Item>, Error> {
     let desk = Desk::of(env.clone(), request, None)?;
-    let mut kept: Vec<Kept> = desk
-        .tokens
-        .list()
-        .into_iter()
-        .filter(|(_, kept)| kept.about.profile == desk.request.profile_label)
-        .map(|(_, kept)| kept)
-        .collect();
-    kept.sort_by(|one, other| one.about.cluster_server.cmp(&other.about.cluster_server));
+    let kept = kept_tokens(&desk);
     let session = session(&desk, now);
     let item = |kept: Option<&Kept>| Item {
         profile: desk.request.profile_label.clone(),
@@ -155,7 +157,8 @@ fn token(token: Option<&Token>, now: Timestamp) -> TokenItem {
     }
 }
 
-fn session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
+/// The session that a profile's tokens come by.
+pub(crate) fn session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
     let Some(vault) = desk.request.vault.as_ref() else { return provider_session(desk, now) };
     let key = desk.session_key.as_ref()?;
     let sessions = Sessions::new(&desk.place, Duration::ZERO, Box::new(|| ()));
@@ -178,7 +181,7 @@ fn session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
 }
 
 /// A session that can be renewed has no end that anybody tells.
-fn provider_session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
+pub(crate) fn provider_session(desk: &Desk, now: Timestamp) -> Option<SessionItem> {
     let (name, settings) = desk.request.provider()?;
     let sessions = ProviderSessions::new(&desk.place, Duration::ZERO, Box::new(|| ()));
     let session = sessions.load(&keys::provider_key(settings));

@@ -26,6 +26,7 @@ pub mod cluster;
 pub mod config;
 pub mod databricks;
 pub mod desk;
+pub mod doctor;
 pub mod env;
 pub mod error;
 pub mod exec;

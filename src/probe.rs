@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::cluster::Cluster;
 use crate::config::{ClusterPin, Pem, TlsSettings, Transport};
-use crate::http::{Client, HeaderName, Method, Request};
-use crate::token::Token;
+use crate::http::{Client, HeaderName, HttpError, Method, Request};
+use crate::token::{Timestamp, Token};
 
 /// A caller waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,6 +31,17 @@ pub enum Verdict {
     Accepted,
     /// It did not answer.
     Silent,
+}
+
+/// The answer to a `SelfSubjectReview` (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/>).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// The status of the answer.
+    pub status: u16,
+    /// Whom the cluster sees.
+    pub user: Option<String>,
+    /// The cluster's clock.
+    pub date: Option<Timestamp>,
 }
 
 impl Target {
@@ -79,16 +90,34 @@ impl Target {
     }
 
     async fn try_to_ask(&self, token: &Token, transport: &Transport) -> Option<Verdict> {
+        let review = self.review(token, transport, Instant::now() + PATIENCE).await.ok()?;
+        Some(if review.status == 401 { Verdict::Refused } else { Verdict::Accepted })
+    }
+
+    /// Asks the same for a person, who wants to know all that is answered.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn review(
+        &self,
+        token: &Token,
+        transport: &Transport,
+        deadline: Instant,
+    ) -> Result<Review, HttpError> {
         let path = "apis/authentication.k8s.io/v1/selfsubjectreviews";
-        let url = Url::parse(&format!("{}/{path}", self.server.trim_end_matches('/'))).ok()?;
+        let url = Url::parse(&format!("{}/{path}", self.server.trim_end_matches('/')));
+        let url = url.map_err(|error| HttpError::Settings {
+            what: format!("the address `{}`", self.server),
+            why: error.to_string(),
+        })?;
         let body = br#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
-        let request = Request::new(Method::POST, url, Instant::now() + PATIENCE)
-            .secret_header(HeaderName::from_static("authorization"), "Bearer ", &token.secret)
-            .ok()?
+        let request = Request::new(Method::POST, url, deadline)
+            .secret_header(HeaderName::from_static("authorization"), "Bearer ", &token.secret)?
             .body("application/json", Zeroizing::new(body.to_vec()));
-        let client = Client::new(&self.tls, transport, None).ok()?;
-        let response = client.send_once(&request).await.ok()?;
-        Some(if response.status == 401 { Verdict::Refused } else { Verdict::Accepted })
+        let response = Client::new(&self.tls, transport, None)?.send_once(&request).await?;
+        let answer = serde_json::from_slice::<serde_json::Value>(&response.body).unwrap_or_default();
+        let user = answer.pointer("/status/userInfo/username").and_then(serde_json::Value::as_str);
+        Ok(Review { status: response.status, user: user.map(str::to_owned), date: response.date })
     }
 }
 

@@ -161,7 +161,7 @@ pub(crate) fn find(name: &str, path: Option<&str>) -> Option<PathBuf> {
         .find(|file| is_program(file))
 }
 
-fn is_program(file: &Path) -> bool {
+pub(crate) fn is_program(file: &Path) -> bool {
     let Ok(about) = std::fs::metadata(file) else { return false };
     #[cfg(unix)]
     {

@@ -201,6 +201,12 @@ impl Token {
         if token.state(now) == State::Expired { Err(Flaw::Dead(bound.at)) } else { Ok(token) }
     }
 
+    /// What it says about itself; none for an opaque token.
+    #[must_use]
+    pub fn claims(&self) -> Option<Claims> {
+        Claims::read(self.secret.expose_secret())
+    }
+
     /// What it is known by where its secret must not stand.
     #[must_use]
     pub fn digest(&self) -> Digest {

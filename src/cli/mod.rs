@@ -4,6 +4,7 @@
 //! environment are read here once and handed down.
 
 mod databricks;
+mod doctor;
 mod exec;
 mod federation;
 mod get_token;
@@ -62,6 +63,8 @@ enum Command {
     Revoke(revoke::Flags),
     /// Show what is kept and how long it lives, without using the network
     Status(status::Flags),
+    /// Find out why something does not work; changes nothing
+    Doctor(doctor::Flags),
     /// Fetch a new token now
     Refresh(refresh::Flags),
     /// Print the bare token for other programs
@@ -178,6 +181,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
             Command::Logout(flags) => logout::run(flags, &mut context),
             Command::Revoke(flags) => revoke::run(flags, &mut context),
             Command::Status(flags) => status::run(flags, &mut context),
+            Command::Doctor(flags) => doctor::run(flags, &mut context),
             Command::Refresh(flags) => refresh::run(flags, &mut context),
             Command::Token(flags) => token::run(flags, &mut context),
             Command::Trust(flags) => trust::run(flags, &mut context),
@@ -214,6 +218,7 @@ impl Command {
             Self::Logout(_) => "logout",
             Self::Revoke(_) => "revoke",
             Self::Status(_) => "status",
+            Self::Doctor(_) => "doctor",
             Self::Refresh(_) => "refresh",
             Self::Token(_) => "token",
             Self::Trust(_) => "trust",

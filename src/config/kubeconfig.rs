@@ -49,7 +49,7 @@ pub struct Kubeconfig {
     current: Option<String>,
     contexts: BTreeMap<String, Context>,
     clusters: BTreeMap<String, (PathBuf, Cluster)>,
-    users: BTreeMap<String, User>,
+    users: BTreeMap<String, (PathBuf, User)>,
 }
 
 /// One context, with what hangs on it.
@@ -85,10 +85,18 @@ pub struct ClusterView {
 }
 
 /// An exec plugin.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecView {
+    /// The version of the contract.
+    pub api_version: Option<String>,
     /// The command, as it is written.
     pub command: String,
+    /// The folder of its kubeconfig, from which a path that is not absolute is meant.
+    pub folder: PathBuf,
+    /// Whether a person may be asked: `Never`, `IfAvailable` or `Always`.
+    pub interactive_mode: Option<String>,
+    /// Whether it is told the cluster.
+    pub provide_cluster_info: bool,
     /// Its arguments.
     pub args: Vec<String>,
     /// Variables that are added to its environment.
@@ -174,6 +182,12 @@ struct User {
 #[derive(Debug, Clone, Deserialize, Default)]
 #[serde(default)]
 struct Exec {
+    #[serde(rename = "apiVersion")]
+    api_version: Option<String>,
+    #[serde(rename = "interactiveMode")]
+    interactive_mode: Option<String>,
+    #[serde(rename = "provideClusterInfo")]
+    provide_cluster_info: Option<bool>,
     command: Option<String>,
     #[serde(deserialize_with = "or_empty")]
     args: Vec<String>,
@@ -229,7 +243,7 @@ impl Kubeconfig {
             self.clusters.entry(entry.name).or_insert_with(|| (folder.clone(), entry.cluster));
         }
         for entry in read.users {
-            self.users.entry(entry.name).or_insert(entry.user);
+            self.users.entry(entry.name).or_insert_with(|| (folder.clone(), entry.user));
         }
         Ok(())
     }
@@ -256,8 +270,7 @@ impl Kubeconfig {
             .get(cluster_name)
             .ok_or_else(|| broken(format!("there is no cluster `{cluster_name}`")))?;
         let server = cluster.server.clone().filter(|server| !server.is_empty());
-        let exec =
-            context.user.as_ref().and_then(|user| self.users.get(user)).and_then(|user| user.exec.as_ref());
+        let user = context.user.as_ref().and_then(|user| self.users.get(user));
         Ok(ContextView {
             name: name.to_owned(),
             cluster: ClusterView {
@@ -269,7 +282,7 @@ impl Kubeconfig {
                 extension: cluster.extension(),
             },
             user: context.user.clone(),
-            exec: exec.and_then(Exec::view),
+            exec: user.and_then(|(folder, user)| user.exec.as_ref()?.view(folder)),
             namespace: context.namespace.clone().filter(|namespace| !namespace.is_empty()),
         })
     }
@@ -302,10 +315,14 @@ impl Cluster {
 }
 
 impl Exec {
-    fn view(&self) -> Option<ExecView> {
+    fn view(&self, folder: &Path) -> Option<ExecView> {
         let variable = |entry: &ExecVariable| Some((entry.name.clone()?, entry.value.clone()?));
         Some(ExecView {
+            api_version: self.api_version.clone(),
             command: self.command.clone()?,
+            folder: folder.to_owned(),
+            interactive_mode: self.interactive_mode.clone(),
+            provide_cluster_info: self.provide_cluster_info.unwrap_or_default(),
             args: self.args.clone(),
             env: self.env.iter().filter_map(variable).collect(),
         })
@@ -508,6 +525,7 @@ users:
                 command: command.to_owned(),
                 args: args.iter().map(|arg| (*arg).to_owned()).collect(),
                 env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+                ..ExecView::default()
             });
             profile_of(&context)
         };

@@ -213,6 +213,12 @@ impl Exchange {
         })
     }
 
+    /// One try, whatever it answers: for who wants to know how the server is.
+    pub(super) async fn once(&self, ask: Ask<'_>) -> Result<Response, VaultError> {
+        let request = self.request(&ask)?;
+        self.follow(&request, ask.path).await.0
+    }
+
     pub(super) fn unusable(&self, path: &str, why: impl Into<String>) -> VaultError {
         VaultError::Unusable { vault: self.origin.clone(), path: path.to_owned(), why: why.into() }
     }

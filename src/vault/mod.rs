@@ -13,6 +13,7 @@ pub mod found_token;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
+mod health;
 pub mod path;
 mod person;
 mod redirect;
@@ -33,6 +34,7 @@ pub use answer::Answer;
 pub use call::{Call, Lookup, Operation};
 pub use error::VaultError;
 pub use found_token::{FoundIn, FoundToken};
+pub use health::{ServerHealth, health};
 pub use revoke::Revocation;
 
 use crate::config::{Transport, VaultSettings};

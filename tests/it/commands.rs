@@ -393,7 +393,7 @@ fn version_says_what_was_built() {
 fn a_client_may_run_get_token_and_nothing_that_acts_for_a_person() {
     let engine = engine::shared();
     let home = home_with_token(&engine, "reader");
-    for command in ["login", "logout", "status", "refresh", "token", "trust"] {
+    for command in ["login", "logout", "revoke", "status", "doctor", "refresh", "token", "trust"] {
         let kubeconfig = home.kubeconfig(Cluster::shared(), &json!({"args": [command]}), None);
         let run = home.kubectl(&kubeconfig, &["get", "namespaces"]);
         assert!(run.stderr.contains("exit code 7"), "{command}: {run:?}");

@@ -259,8 +259,8 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("source/vault_kv/document.rs", 4, "claims, emptiness, and the fields beside the token"),
     (
         "token.rs",
-        4,
-        "claims and subject of a token, whether a header can carry it, and the digest that names it",
+        5,
+        "claims of a token, also for `doctor`; its subject, whether a header can carry it, and the digest that names it",
     ),
     ("vault/auth/mfa.rs", 1, "trims what a person typed"),
     ("vault/auth/mod.rs", 3, "the body of a log-in, and whether a session came back"),
