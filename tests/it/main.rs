@@ -27,6 +27,7 @@ mod databricks;
 mod databricks_people;
 mod databricks_sdk;
 mod disk;
+mod doctor;
 mod documents;
 mod engine;
 mod exchange;
