@@ -3,10 +3,11 @@
 //! holds a secret, never fails a call, and costs one write.
 //!
 //! Lines are chained: each says how long the file was when its writer looked (`after`) and the
-//! SHA-256 of what stood at the end of it then (`previous`, at most [`WINDOW`] bytes). Writers take
-//! no lock; two that look at the same moment name the same bytes, and the next one covers both. So
-//! [`verify`] finds every line that was changed, put in or taken out, but not that the last lines
-//! were cut off, nor that somebody with the rights of this user wrote the whole file anew.
+//! SHA-256 of what had come since the writer of the last line looked (`previous`, at most [`WINDOW`]
+//! bytes). Writers take no lock; two that look at the same moment name the same bytes, and the next
+//! one covers both. So [`verify`] finds every line that was changed, put in or taken out, but not
+//! that the last lines were cut off, nor that somebody with the rights of this user wrote the whole
+//! file anew.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -33,9 +34,11 @@ const LOCK: &str = "journal.lock";
 
 /// From this size on a new file is begun.
 const FULL: usize = 1024 * 1024;
-/// How much of the end of the file a line vouches for: some forty lines, so that as many writers at
-/// the same moment leave none out.
+/// How much of the end of the file a line vouches for at most: some forty lines, so that as many
+/// writers at the same moment leave none out.
 pub const WINDOW: usize = 16 * 1024;
+/// Where the last line is looked for first: most are half as long.
+const LAST_LINE: usize = 1024;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -250,21 +253,47 @@ fn begin_anew(folder: &Folder, full: &File) {
     }
 }
 
-/// How long the file is, and the hash of its end; of the full one's end where it is new.
+/// How long the file is, and the hash of what this line vouches for; of the full one's end where the
+/// file is new.
 fn end_of(folder: &Folder, file: &mut File, size: usize) -> std::io::Result<(u64, String)> {
     if size == 0 {
-        let end =
-            folder.open_existing(BEFORE).map(|(mut before, size)| tail(&mut before, size)).transpose()?;
+        let end = folder
+            .open_existing(BEFORE)
+            .map(|(mut before, size)| tail(&mut before, size, WINDOW))
+            .transpose()?;
         return Ok((0, end.map_or_else(String::new, |end| hash(&end))));
     }
-    Ok((size as u64, hash(&tail(file, size)?)))
+    let end = tail(file, size, LAST_LINE)?;
+    let previous = if let Some(since) = since_last_line(&end, size) {
+        hash(since)
+    } else {
+        // A line longer than that, or some that were written at one moment.
+        let end = tail(file, size, WINDOW)?;
+        hash(since_last_line(&end, size).unwrap_or(&end))
+    };
+    Ok((size as u64, previous))
 }
 
-fn tail(file: &mut File, size: usize) -> std::io::Result<Vec<u8>> {
-    let mut end = vec![0; size.min(WINDOW)];
+fn tail(file: &mut File, size: usize, most: usize) -> std::io::Result<Vec<u8>> {
+    let mut end = vec![0; size.min(most)];
     file.seek(SeekFrom::Start((size - end.len()) as u64))?;
     file.read_exact(&mut end)?;
     Ok(end)
+}
+
+/// What has come since the writer of the last line looked, that line included: it vouches for all
+/// before. `None` where not all of that is in `end`, the end of a file of `size` bytes.
+fn since_last_line(end: &[u8], size: usize) -> Option<&[u8]> {
+    let lines = end.strip_suffix(b"\n")?;
+    let begins = match lines.iter().rposition(|byte| *byte == b'\n') {
+        Some(newline) => newline + 1,
+        None if end.len() == size => 0,
+        None => return None,
+    };
+    let chained: Chained = serde_json::from_slice(lines.get(begins..)?).ok()?;
+    let came = size.checked_sub(usize::try_from(chained.after).ok()?)?;
+    let since = end.len().checked_sub(came)?;
+    end.get(since..).filter(|_| since <= begins)
 }
 
 fn hash(bytes: &[u8]) -> String {
@@ -304,31 +333,41 @@ struct Chained {
 /// The first line that does not fit to what stands before it.
 pub fn verify(content: &[u8], before: Option<&[u8]>) -> Result<Whole, Tampered> {
     let (mut start, mut covered, mut lines) = (0_usize, 0_usize, 0_usize);
-    let mut ends = Vec::new();
+    // Where each line ends, and what it came after.
+    let mut ends: Vec<(usize, usize)> = Vec::new();
     for line in content.split_inclusive(|byte| *byte == b'\n') {
         lines += 1;
         let text = line.strip_suffix(b"\n").ok_or(Tampered::NoLine(lines))?;
         let chained: Chained = serde_json::from_slice(text).map_err(|_| Tampered::NoLine(lines))?;
         let after = usize::try_from(chained.after).map_err(|_| Tampered::Before(lines))?;
-        let seen = if after == 0 {
-            // Without the file before nothing can be said about its end.
-            before.map(|before| before.get(before.len().saturating_sub(WINDOW)..).unwrap_or_default())
-        } else {
-            Some(content.get(after.saturating_sub(WINDOW)..after).ok_or(Tampered::Before(lines))?)
-        };
-        let fits = seen.is_none_or(|seen| {
-            chained.previous == hash(seen) || (seen.is_empty() && chained.previous.is_empty())
-        });
-        if after > start || !fits {
+        if after > start {
             return Err(Tampered::Before(lines));
         }
-        if after.saturating_sub(WINDOW) <= covered {
-            covered = covered.max(after);
+        if after == 0 {
+            // Without the file before nothing can be said about its end.
+            let fits = before.is_none_or(|before| {
+                let seen = before.get(before.len().saturating_sub(WINDOW)..).unwrap_or_default();
+                chained.previous == hash(seen) || (seen.is_empty() && chained.previous.is_empty())
+            });
+            if !fits {
+                return Err(Tampered::Before(lines));
+            }
+        } else {
+            let window = after.saturating_sub(WINDOW);
+            let last = ends.binary_search_by_key(&after, |(end, _)| *end).ok();
+            let last = last.and_then(|at| ends.get(at)).map(|(_, after)| *after);
+            // Earlier versions always vouched for as much as they could.
+            let mut sinces = last.filter(|since| *since > window).into_iter().chain([window]);
+            let since = sinces
+                .find(|since| content.get(*since..after).is_some_and(|seen| chained.previous == hash(seen)));
+            if since.ok_or(Tampered::Before(lines))? <= covered {
+                covered = covered.max(after);
+            }
         }
         start += line.len();
-        ends.push(start);
+        ends.push((start, after));
     }
-    Ok(Whole { lines, open: ends.iter().filter(|end| **end > covered).count() })
+    Ok(Whole { lines, open: ends.iter().filter(|(end, _)| *end > covered).count() })
 }
 
 #[cfg(test)]

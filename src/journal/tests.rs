@@ -132,6 +132,96 @@ fn parallel_writers_leave_a_chain_that_holds() {
     assert!(verify(&changed, None).is_err());
 }
 
+fn previous(line: &[u8]) -> String {
+    serde_json::from_slice::<Chained>(line.trim_ascii_end()).unwrap().previous
+}
+
+#[test]
+fn a_line_vouches_for_what_has_come_since_the_last_one_looked() {
+    let folder = TempDir::new().unwrap();
+    for _ in 0..90 {
+        journal(&folder).add(&entry(0), now());
+    }
+    let whole = content(&folder, NAME);
+    assert!(whole.len() > WINDOW);
+    let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    for (line, next) in lines.iter().zip(lines.iter().skip(1)) {
+        assert_eq!(previous(next), hash(line));
+    }
+    // Two that looked at the same moment: the next one vouches for both.
+    let (last, before) = (lines[89], &whole[..whole.len() - lines[89].len()]);
+    let path = folder.path().join("state").join(NAME);
+    fs::write(&path, [before, last, last].concat()).unwrap();
+    journal(&folder).add(&entry(0), now());
+    let whole = content(&folder, NAME);
+    let next = whole.split_inclusive(|byte| *byte == b'\n').next_back().unwrap();
+    assert_eq!(previous(next), hash(&[last, last].concat()));
+    assert_eq!(verify(&whole, None), Ok(Whole { lines: 92, open: 1 }));
+}
+
+#[test]
+fn a_line_that_is_long_or_has_no_end_is_vouched_for_too() {
+    for last in [entry(0).outcome(&"x".repeat(3_000)), entry(0).outcome(&"x".repeat(WINDOW))] {
+        let folder = TempDir::new().unwrap();
+        journal(&folder).add(&entry(0), now());
+        journal(&folder).add(&last, now());
+        journal(&folder).add(&entry(0), now());
+        let mut whole = content(&folder, NAME);
+        assert!(verify(&whole, None).is_ok());
+        let at = whole.len() - 800;
+        whole[at] ^= 1;
+        assert_eq!(verify(&whole, None), Err(Tampered::Before(3)));
+    }
+    let folder = TempDir::new().unwrap();
+    journal(&folder).add(&entry(0), now());
+    let path = folder.path().join("state").join(NAME);
+    let half = [content(&folder, NAME).as_slice(), b"{\"after\":0,"].concat();
+    fs::write(&path, &half).unwrap();
+    journal(&folder).add(&entry(0), now());
+    assert_eq!(previous(&content(&folder, NAME)[half.len()..]), hash(&half));
+}
+
+/// As the versions wrote that always vouched for as much as they could.
+fn written_before(lines: usize) -> Vec<u8> {
+    let mut whole = Vec::new();
+    for number in 0..lines {
+        let line = Line {
+            time: String::new(),
+            entry: &entry(number),
+            program: None,
+            pid: None,
+            invocation: "7-5",
+            after: whole.len() as u64,
+            previous: match whole.len() {
+                0 => String::new(),
+                size => hash(&whole[size.saturating_sub(WINDOW)..]),
+            },
+        };
+        whole.extend(serde_json::to_vec(&line).unwrap());
+        whole.push(b'\n');
+    }
+    whole
+}
+
+#[test]
+fn a_journal_of_an_earlier_version_is_whole_and_goes_on() {
+    let folder = TempDir::new().unwrap();
+    journal(&folder).add(&entry(0), now());
+    let old = written_before(90);
+    assert_eq!(verify(&old, None), Ok(Whole { lines: 90, open: 1 }));
+    fs::write(folder.path().join("state").join(NAME), &old).unwrap();
+    for number in 0..3 {
+        journal(&folder).add(&entry(number), now());
+    }
+    let whole = content(&folder, NAME);
+    assert_eq!(verify(&whole, None), Ok(Whole { lines: 93, open: 1 }));
+    for at in [10, old.len() - 10, old.len() + 10] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        assert!(verify(&changed, None).is_err(), "byte {at}");
+    }
+}
+
 #[test]
 fn a_full_journal_is_put_aside_once_and_the_next_one_goes_on_from_it() {
     let folder = TempDir::new().unwrap();
