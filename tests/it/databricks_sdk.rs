@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::federation::set_the_questions_environment;
 use crate::home::{Home, PLUGIN, Run};
-use crate::rig::{Authority, Databricks, Issuer, Policy, Sdk, python};
+use crate::rig::{Authority, Databricks, Issuer, Policy, Sdk, python, tool};
 use crate::serve::Serving;
 
 const ISS: &str = "https://kubernetes.default.svc.cluster.local";
@@ -43,14 +43,36 @@ impl Lake {
                 "certificateAuthority": authority.file,
             }}}},
         }));
-        // Where `requests` looks.
-        home.set("REQUESTS_CA_BUNDLE", authority.file.to_str().unwrap());
+        // Where `requests` looks, and where Go does.
+        for variable in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"] {
+            home.set(variable, authority.file.to_str().unwrap());
+        }
         home.set("DATABRICKS_HOST", &workspace.address);
         Self { home, workspace }
     }
 
     fn python(&self, sdk: Sdk, program: &str) -> Run {
         self.home.run_program(python(sdk).to_str().unwrap(), &["-I", "-B", "-c", program])
+    }
+
+    /// Whom the workspace takes this for, by each SDK.
+    fn is_known_by_each_sdk(&self) {
+        for sdk in SDKS {
+            assert_eq!(self.python(sdk, WHO).succeeded().stdout, "7f\n", "{sdk:?}");
+        }
+        assert_eq!(self.home.run_program(&go(), &["who"]).succeeded().stdout, "7f\n", "Go");
+    }
+
+    /// Each SDK sees that a token of a quarter of an hour lives about that long.
+    fn lives_as_long_for_each_sdk(&self, zone: &str) {
+        let is_right = |run: Run, sdk: &str| {
+            let left: f64 = run.succeeded().stdout.trim().parse().unwrap();
+            assert!((700.0..900.0).contains(&left), "{sdk} in `{zone}`: {left}");
+        };
+        for sdk in SDKS {
+            is_right(self.python(sdk, LEFT), &format!("{sdk:?}"));
+        }
+        is_right(self.home.run_program(&go(), &["left"]), "Go");
     }
 
     /// A folder with a link `databricks` to the program.
@@ -71,6 +93,11 @@ from databricks.sdk import WorkspaceClient
 print(WorkspaceClient().current_user.me().user_name)
 ";
 
+/// The program of `tests/rig/go/databricks`, which does the same through the SDK for Go.
+fn go() -> String {
+    tool("databricks-go").display().to_string()
+}
+
 /// How long the SDK believes that its token lives.
 const LEFT: &str = "
 import datetime
@@ -84,9 +111,7 @@ fn the_metadata_service_is_believed_by_each_sdk_and_fetches_once_for_all() {
     let lake = Lake::new();
     let serving = Serving::start(&lake.home, &["-v"]);
     lake.home.set("DATABRICKS_METADATA_SERVICE_URL", &serving.url());
-    for sdk in SDKS {
-        assert_eq!(lake.python(sdk, WHO).succeeded().stdout, "7f\n", "{sdk:?}");
-    }
+    lake.is_known_by_each_sdk();
     let answers: Vec<_> = thread::scope(|scope| {
         let ask = || scope.spawn(|| serving.ask(&format!("{}/", lake.workspace.address)));
         let asking: Vec<_> = (0..50).map(|_| ask()).collect();
@@ -115,23 +140,17 @@ fn each_sdk_believes_the_end_of_a_token_in_every_time_zone() {
     let lake = Lake::new();
     let folder = lake.link();
     lake.home.set("DATABRICKS_AUTH_TYPE", "databricks-cli");
-    for sdk in SDKS {
-        lake.home.set("DATABRICKS_CLI_PATH", &format!("{folder}/databricks"));
-        for zone in ["UTC", "America/New_York", "Asia/Kathmandu", ""] {
-            lake.home.set("TZ", zone);
-            let run = lake.python(sdk, LEFT).succeeded();
-            let left: f64 = run.stdout.trim().parse().unwrap();
-            assert!((700.0..900.0).contains(&left), "{sdk:?} {zone}: {left}");
-        }
-        assert_eq!(lake.python(sdk, WHO).succeeded().stdout, "7f\n");
-        // One that is found on PATH is called by the name that the link leads to.
-        lake.home.unset("DATABRICKS_CLI_PATH").set("TZ", "Asia/Kathmandu");
-        let path = format!("{folder}:/usr/bin:/bin");
-        lake.home.set("PATH", &path);
-        let run = lake.python(sdk, LEFT).succeeded();
-        let left: f64 = run.stdout.trim().parse().unwrap();
-        assert!((700.0..900.0).contains(&left), "{sdk:?} on PATH: {left}");
+    let cli = format!("{folder}/databricks");
+    lake.home.set("DATABRICKS_CLI_PATH", &cli);
+    for zone in ["UTC", "America/New_York", "Asia/Kathmandu", ""] {
+        lake.home.set("TZ", zone);
+        lake.lives_as_long_for_each_sdk(zone);
     }
+    lake.is_known_by_each_sdk();
+    // One that is found on PATH is called by the name that the link leads to.
+    let path = format!("{folder}:/usr/bin:/bin");
+    lake.home.unset("DATABRICKS_CLI_PATH").set("TZ", "Asia/Kathmandu").set("PATH", &path);
+    lake.lives_as_long_for_each_sdk("Asia/Kathmandu, on PATH");
 }
 
 #[test]
@@ -197,6 +216,7 @@ fn the_program_of_the_published_question_works_unchanged_for_longer_than_a_token
         let run = lake.home.run(&["exec", "--", &python, "-I", "-B", "-c", LONG]);
         assert_eq!((run.code, run.stdout.as_str()), (0, "6\n"), "{sdk:?}: {run:?}");
     }
+    assert_eq!(lake.home.run(&["exec", "--", &go(), "who"]).succeeded().stdout, "7f\n");
 }
 
 #[test]
@@ -271,9 +291,7 @@ fn a_token_is_put_where_tools_look_and_the_other_profiles_stay() {
     assert!(after.starts_with(&format!("{before}\n[lake]\n")), "{after}");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     home.unset("DATABRICKS_HOST").set("DATABRICKS_CONFIG_PROFILE", "lake");
-    for sdk in SDKS {
-        assert_eq!(lake.python(sdk, WHO).succeeded().stdout, "7f\n", "{sdk:?}");
-    }
+    lake.is_known_by_each_sdk();
     home.run(&["token", "lake", "--output", "databrickscfg"]).succeeded();
     assert_eq!(fs::read_to_string(&file).unwrap(), after, "a second time changes nothing");
     home.unset("DATABRICKS_CONFIG_PROFILE");
