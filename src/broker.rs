@@ -247,7 +247,7 @@ pub fn should_renew<S: Store>(store: &S, now: Timestamp) -> bool {
 }
 
 /// Whether a token lives for `least` yet, or for three quarters of its life where that is less.
-fn lasts(token: &Token, least: TimeDelta, now: Timestamp) -> bool {
+pub(crate) fn lasts(token: &Token, least: TimeDelta, now: Timestamp) -> bool {
     let end = token.reported_end();
     end - now >= least.min((end - token.issued_at) * 3 / 4)
 }

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 
 use super::profiles::Asked;
 use super::{Profiles, Workspace};
-use crate::broker::Wish;
+use crate::broker::{self, Wish};
 use crate::config::Overrides;
 use crate::desk::{self, Order};
 use crate::env::Env;
@@ -85,9 +85,10 @@ impl Tokens {
             Arc::clone(profiles.entry(profile.to_owned()).or_default())
         };
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) =
-            kept.as_ref().filter(|token| token.state((self.conditions.clock)()) == State::Valid)
-        {
+        let now = (self.conditions.clock)();
+        let is_good =
+            |token: &&Token| token.state(now) == State::Valid && broker::lasts(token, LEAST_LIFE, now);
+        if let Some(token) = kept.as_ref().filter(is_good) {
             return Ok(token.clone());
         }
         let order = order(self.config.as_ref(), profile);

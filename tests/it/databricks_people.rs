@@ -2,14 +2,15 @@
 //! and their token of another provider in exchange for one of Databricks.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use crate::ages;
 use crate::browser_log_ins::{browser_that, for_a_person, opened};
 use crate::home::{Home, exec_info};
 use crate::liar::Liar;
-use crate::rig::{Authority, Databricks, Policy, claims, poll};
+use crate::rig::{Authority, Databricks, Policy, claims};
 
 /// A host of Databricks, and a home whose profile `lake` is a person's.
 struct Lake {
@@ -106,11 +107,8 @@ fn the_next_port_is_taken_where_another_program_has_the_first() {
 fn eight_forced_refreshes_spend_one_refresh_token() {
     let lake = Lake::new(false);
     lake.log_in();
-    let since = Instant::now();
     // Whoever wants a new token is content with one of these last seconds.
-    poll("the log-in to be of some age", Duration::from_secs(20), || {
-        (since.elapsed() > Duration::from_secs(7)).then_some(())
-    });
+    ages::pass(&lake.home, TimeDelta::seconds(60));
     let run = lake.home.script(
         "for number in 1 2 3 4 5 6 7 8; do\n\
          kubectl-vaulttoken auth token --profile lake --force-refresh > answer.$number & done; wait\n\

@@ -17,6 +17,7 @@
 mod rig;
 
 mod addresses;
+mod ages;
 mod apart;
 mod browser;
 mod browser_log_ins;
@@ -26,6 +27,7 @@ mod commands;
 mod databricks;
 mod databricks_people;
 mod databricks_sdk;
+mod databricks_tokens;
 mod disk;
 mod doctor;
 mod documents;
@@ -64,3 +66,4 @@ mod storms;
 mod terminal;
 mod token_request;
 mod trust;
+mod whole_lives;
