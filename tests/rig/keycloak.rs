@@ -1,7 +1,7 @@
-//! A real Keycloak with one realm: people, groups, and the clients that people and jobs use. It takes
-//! half a minute to start, so only tests of what no smaller provider does should ask for it.
+//! A real Keycloak with one realm: people, groups, and the clients that people and jobs use. To start it
+//! costs ten seconds of a core, so only tests of what no smaller provider does should ask for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -23,8 +23,6 @@ const LIMIT: Duration = Duration::from_secs(600);
 const JVM: &str = "-Xms64m -Xmx384m -XX:MaxMetaspaceSize=256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
                    -Dfile.encoding=UTF-8 -Djava.security.egd=file:/dev/urandom";
 
-const ADMIN: (&str, &str) = ("rig-admin", "the password of the rig");
-
 /// The server. Everyone in its realm has the password [`Keycloak::PASSWORD`].
 pub struct Keycloak {
     /// `https://127.0.0.1:PORT`.
@@ -35,6 +33,8 @@ pub struct Keycloak {
 }
 
 impl Keycloak {
+    /// Also in `tests/rig/tools`, which makes the database that a server starts with.
+    pub const ADMIN: (&'static str, &'static str) = ("rig-admin", "the password of the rig");
     pub const REALM: &'static str = "engineering";
     pub const PASSWORD: &'static str = "in wonderland";
     /// The secret of each of its confidential clients.
@@ -71,8 +71,8 @@ impl Keycloak {
             ];
             let environment = [
                 ("JAVA_OPTS", JVM),
-                ("KC_BOOTSTRAP_ADMIN_USERNAME", ADMIN.0),
-                ("KC_BOOTSTRAP_ADMIN_PASSWORD", ADMIN.1),
+                ("KC_BOOTSTRAP_ADMIN_USERNAME", Self::ADMIN.0),
+                ("KC_BOOTSTRAP_ADMIN_PASSWORD", Self::ADMIN.1),
             ];
             let mut process =
                 Process::start("keycloak", &folder, &tool("keycloak"), &arguments, &environment);
@@ -134,8 +134,8 @@ impl Keycloak {
         let form = [
             ("grant_type", "password"),
             ("client_id", "admin-cli"),
-            ("username", ADMIN.0),
-            ("password", ADMIN.1),
+            ("username", Self::ADMIN.0),
+            ("password", Self::ADMIN.1),
         ];
         let master = format!("{}/realms/master", self.address);
         let answer = post_form(&self.client, &master, "token_endpoint", &form);
@@ -163,6 +163,27 @@ impl Keycloak {
         );
         let made = self.admin("POST", &format!("/admin/realms/{}/clients", Self::REALM), &client);
         assert!(made.is_success(), "{name}: {} {}", made.status, made.text);
+    }
+
+    /// A further realm with nothing but what Keycloak gives to each, and `alice`, of the group `developers`.
+    pub fn new_realm(&self, name: &str) {
+        let realm = format!("/admin/realms/{name}");
+        for (path, body) in [
+            ("/admin/realms", json!({"realm": name, "enabled": true})),
+            (&*format!("{realm}/groups"), json!({"name": "developers"})),
+            (&format!("{realm}/users"), person("alice", &["developers"])),
+        ] {
+            let made = self.admin("POST", path, &body);
+            assert!(made.is_success(), "{path}: {} {}", made.status, made.text);
+        }
+    }
+
+    /// Keycloak's own program for its administrators, a shell script.
+    pub fn administration() -> PathBuf {
+        let started = tool("keycloak").canonicalize().unwrap();
+        let folder = started.parent().unwrap();
+        let places = [folder.join("kcadm.sh"), folder.join("../keycloak/bin/kcadm.sh")];
+        places.into_iter().find(|place| place.exists()).expect("is part of Keycloak's archive")
     }
 
     /// What the realm logged of `name`, oldest first: `type` is `LOGIN`, `CODE_TO_TOKEN`,

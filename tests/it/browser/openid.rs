@@ -65,5 +65,6 @@ fn a_person_logs_in_at_a_vault_that_is_a_provider() {
 #[test]
 fn a_person_logs_in_at_keycloak() {
     with_the_browser_that_is_opened(Provider::Keycloak);
+    with_a_browser_that_cannot_reach_this_machine(Provider::Keycloak);
     on_another_device(Provider::Keycloak);
 }
