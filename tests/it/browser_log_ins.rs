@@ -9,6 +9,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::browser::whoami_at_terminal;
 use crate::engine::{self, Engine, gets_a_token, home_with};
 use crate::home::{Home, PLUGIN, exec_info};
 use crate::rig::{Browser, Cluster, OpenIdProvider, Vault, poll, tool, unique};
@@ -354,7 +355,7 @@ fn kubectl_gets_its_token_by_a_browser_only_for_a_person_at_a_terminal() {
 }
 
 #[test]
-fn fifty_callers_with_a_spent_session_open_one_browser() {
+fn fifty_kubectls_with_a_spent_session_open_one_browser() {
     let world = World::new();
     let home = world.home("dev");
     world.browser(&home);
@@ -362,10 +363,13 @@ fn fifty_callers_with_a_spent_session_open_one_browser() {
     // Spent: the server knows it no more, and no token is left.
     Vault::shared().root().write(&format!("sys/leases/revoke-prefix/auth/{}", world.mount), &Value::Null);
     fs::remove_dir_all(home.path(".cache/vaulttoken")).unwrap();
-    let terminals: Vec<Terminal> = (0..50).map(|_| for_a_person(&home)).collect();
+    let kubeconfig = home.kubeconfig(Cluster::shared(), &json!({"args": ["get-token"]}), None);
+    let terminals: Vec<Terminal> = (0..50).map(|_| whoami_at_terminal(&home, &kubeconfig)).collect();
     for terminal in terminals {
         let ended = terminal.end();
+        home.showed(&ended.shown);
         assert_eq!((ended.code, ended.restored), (Some(0), true), "{ended:?}");
+        assert!(ended.shown.ends_with(&world.engine.reader()), "{ended:?}");
     }
     assert_eq!(opened(&home).len(), 2, "one for the log-in before, one for all of them");
 }

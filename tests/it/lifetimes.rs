@@ -1,14 +1,22 @@
 //! Sessions and tokens near their ends: what is renewed in time, what heals, and what is handed out
 //! no longer than the servers honour it.
 
+use std::fs::{self, File};
+use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use vaulttoken::cache::Sessions;
+use vaulttoken::config::Store;
+use vaulttoken::env::Env;
+use vaulttoken::keystore::Keystore;
 
 use crate::engine::{self, Engine, home_with, subject};
+use crate::front::World;
 use crate::home::Home;
-use crate::rig::{Cluster, Vault, poll, unique};
+use crate::rig::{Cluster, Reply, Vault, poll, unique};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -83,6 +91,56 @@ fn a_session_is_renewed_before_it_ends_and_nobody_logs_in_again() {
     poll("a session that ended", LIMIT, || (now() > second + TimeDelta::seconds(1)).then_some(()));
     home.run(&["refresh"]).succeeded();
     assert_eq!(calls(&format!("auth/{mount}/login"), &engine.policy), 2);
+}
+
+/// Puts the kept session where most of its life is over.
+fn age_session(home: &Home) {
+    let (env, now) = (Env::of(home.variables()), Utc::now());
+    let place = Keystore::open(Store::Auto, &env, Duration::ZERO).unwrap_or_else(|error| panic!("{error}"));
+    let sessions = Sessions::new(&Arc::new(place), Duration::ZERO, Box::new(|| ()));
+    for (key, mut session) in sessions.list() {
+        session.obtained_at = now - TimeDelta::minutes(50);
+        session.expires_at = Some(now + TimeDelta::minutes(10));
+        sessions.store(&key, &session).unwrap();
+    }
+}
+
+#[test]
+fn eight_forced_refreshes_at_once_renew_the_session_once_and_mint_each_token_once() {
+    let (engine, renewal) = (engine::shared(), "/v1/auth/token/renew-self");
+    let world = World::new(&engine, 3600);
+    let home = &world.home;
+    // Another token of the same session: who fetches it waits for the session only.
+    let file = fs::read_to_string(home.path(".config/vaulttoken/config.yaml")).unwrap();
+    let mut settings: Value = serde_json::from_str(&file).unwrap();
+    settings["profiles"]["brief"] = settings["profiles"]["prod"].clone();
+    settings["profiles"]["brief"]["source"]["vaultKubernetes"]["ttl"] = json!("20m");
+    home.settings(&settings);
+    home.run(&["refresh", "--all"]).succeeded();
+    age_session(home);
+    let log_ins = world.done(&world.log_in_path());
+    let mints = world.done(&world.mint_path());
+    world.hold(renewal, Reply::Passed);
+    let log = |number| home.path(&format!("log-{number}"));
+    let children: Vec<_> = (0..8)
+        .map(|number| {
+            let profile = if number % 2 == 0 { "prod" } else { "brief" };
+            let mut command = home.command(&["refresh", profile, "-v", "--timeout=100s"]);
+            let output = File::create(log(number)).unwrap();
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+            command.spawn().unwrap()
+        })
+        .collect();
+    let waits = |number: &i32| fs::read_to_string(log(*number)).unwrap().contains("waiting for another");
+    poll("all who wait for one", LIMIT, || ((0..8).filter(waits).count() == 7).then_some(()));
+    world.release();
+    for (number, mut child) in children.into_iter().enumerate() {
+        let code = child.wait().unwrap().code();
+        assert_eq!(code, Some(0), "{}", fs::read_to_string(log(number.try_into().unwrap())).unwrap());
+    }
+    assert_eq!((world.asked(renewal), world.done(renewal)), (1, 1));
+    assert_eq!(world.done(&world.mint_path()), mints + 2);
+    assert_eq!((log_ins, world.done(&world.log_in_path())), (1, 1));
 }
 
 #[test]

@@ -14,16 +14,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::home::Home;
-use crate::rig::poll;
+use crate::rig::{poll, tool};
 use crate::terminal::Terminal;
 
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// What the page of the callback says.
-const ARRIVED: &str = "Your answer has arrived";
+pub const ARRIVED: &str = "Your answer has arrived";
 
 /// Gives the home a browser that only writes down what it is to open.
-fn hand_over(home: &Home) {
+pub fn hand_over(home: &Home) {
     let script = "#!/bin/sh\nprintf '%s\\n' \"$1\" >> \"$0.opened\"\n";
     let path = home.write("browser", script);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
@@ -37,7 +37,7 @@ fn handed(home: &Home) -> Vec<String> {
 }
 
 /// Waits for the address that the browser is to open.
-fn address_for_browser(home: &Home, terminal: &Terminal) -> String {
+pub fn address_for_browser(home: &Home, terminal: &Terminal) -> String {
     poll("an address for the browser", LIMIT, || {
         let address = handed(home).pop();
         assert!(address.is_some() || terminal.is_running(), "{}", terminal.shown());
@@ -46,7 +46,7 @@ fn address_for_browser(home: &Home, terminal: &Terminal) -> String {
 }
 
 /// The first address on the screen that begins like this, once its line is whole.
-fn shown_address(terminal: &Terminal, begin: &str) -> String {
+pub fn shown_address(terminal: &Terminal, begin: &str) -> String {
     poll("an address on the screen", LIMIT, || {
         let shown = terminal.shown();
         let at = shown.find(begin);
@@ -65,9 +65,18 @@ fn logged_in(home: &Home, terminal: Terminal) -> String {
     ended.shown
 }
 
+/// What the real kubectl is asked for by [`whoami`] and [`whoami_at_terminal`].
+const WHOAMI: [&str; 3] = ["auth", "whoami", "--output=jsonpath={.status.userInfo.username}"];
+
+/// The real kubectl at a terminal of its own, asking the API server whom it sees.
+pub fn whoami_at_terminal(home: &Home, kubeconfig: &Path) -> Terminal {
+    let mut command = home.program(&tool("kubectl"));
+    command.env("KUBECONFIG", kubeconfig).args(WHOAMI);
+    Terminal::start(command)
+}
+
 /// Whom the API server sees behind this kubeconfig, by the real kubectl.
 #[track_caller]
 fn whoami(home: &Home, kubeconfig: &Path) -> String {
-    let output = ["auth", "whoami", "--output=jsonpath={.status.userInfo.username}"];
-    home.kubectl(kubeconfig, &output).quiet().stdout
+    home.kubectl(kubeconfig, &WHOAMI).quiet().stdout
 }

@@ -1,9 +1,9 @@
-//! Vault's `auth/oidc` with Keycloak behind it: the three ways in which a browser can end, and then a
-//! service account's token from that Vault.
+//! Vault's `auth/oidc` with Keycloak behind it: the ways in which a browser can end, here or on another
+//! machine, and then a service account's token from that Vault.
 
 use serde_json::{Value, json};
 
-use super::{ARRIVED, address_for_browser, hand_over, logged_in, shown_address, whoami};
+use super::{ARRIVED, address_for_browser, hand_over, handed, logged_in, shown_address, whoami};
 use crate::engine::{self, Engine, home_with};
 use crate::home::Home;
 use crate::rig::{Browser, Cluster, Keycloak, Vault, unique};
@@ -80,6 +80,19 @@ fn the_browser_ends_at_this_program() {
     Keycloak::sign_in(&browser, &world.person);
     browser.wait_for_text(ARRIVED);
     world.works(&home, &logged_in(&home, terminal));
+}
+
+#[test]
+fn the_browser_cannot_reach_this_machine() {
+    let world = World::new(&json!({}), |_| vec![LOCAL.to_owned()]);
+    let (home, browser) = (world.home(), Browser::elsewhere());
+    let mut terminal = home.at_terminal(&["login", "--no-browser"]);
+    browser.open(&shown_address(&terminal, "https://"));
+    Keycloak::sign_in(&browser, &world.person);
+    let ended_at = browser.wait_for_address("http://localhost:");
+    terminal.type_text(&format!("{ended_at}\r"));
+    world.works(&home, &logged_in(&home, terminal));
+    assert_eq!(handed(&home), Vec::<String>::new());
 }
 
 #[test]
