@@ -12,6 +12,7 @@
 
 mod clouds;
 mod markdown;
+mod people;
 mod run;
 mod world;
 

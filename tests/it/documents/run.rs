@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use serde_json::{Value, json};
 
 use super::markdown::{Block, Page};
+use super::people::Provider;
 use super::world::{AUDIENCE, PASSWORD, World, text_of};
 use super::{Kind, yaml};
 use crate::browser_log_ins::browser_that_says_yes;
@@ -46,6 +47,10 @@ pages! {
     databricks: "docs/provider-databricks.md",
     entra: "docs/provider-entra.md",
     google: "docs/provider-google.md",
+    keycloak: "docs/provider-keycloak.md",
+    zitadel: "docs/provider-zitadel.md",
+    openbao: "docs/provider-openbao.md",
+    providers: "docs/providers.md",
 }
 
 /// Pages with blocks that are handed to the real kubectl.
@@ -76,7 +81,11 @@ fn visited(path: &'static str) {
 fn needs(path: &str) -> &'static [&'static str] {
     match path {
         ENGINE | "docs/provider-entra.md" | "docs/provider-google.md" => &[],
-        "docs/source-vault-identity.md" | "docs/auth-oidc.md" => &["docs/auth-userpass.md"],
+        "docs/source-vault-identity.md" | "docs/auth-oidc.md" | "docs/provider-openbao.md" => {
+            &["docs/auth-userpass.md"]
+        }
+        // Its cluster trusts that provider, and alice has rights there.
+        "docs/providers.md" => &["docs/provider-zitadel.md"],
         "docs/identities.md" => &["docs/auth-jwt.md", "docs/auth-kubernetes.md"],
         "README.md" => &["docs/auth-userpass.md", "docs/identities.md"],
         _ => &[ENGINE],
@@ -116,6 +125,8 @@ impl OnePage {
                     let home = home.get_or_insert_with(|| self.home(&settings_of_engine()));
                     if self.page.path == "docs/auth-oidc.md" {
                         self.with_browser(home, &place, &text);
+                    } else if let Some(provider) = Provider::of(&self.page.path) {
+                        provider.run(home, &place, &text);
                     } else {
                         home.script(&text, &format!("{PASSWORD}\n")).succeeded_at(&place);
                     }
@@ -159,7 +170,9 @@ impl OnePage {
 
     fn trust_issuer(&self, text: &str) {
         let mut issuer = yaml(text)["jwt"][0].take();
-        issuer["issuer"]["certificateAuthority"] = json!(self.world.vault.authority.pem);
+        let provider = Provider::of(&self.page.path);
+        let authority = provider.map_or(&self.world.vault.authority, |is| is.authority(self.world));
+        issuer["issuer"]["certificateAuthority"] = json!(authority.pem);
         self.world.cluster.trust_issuer(&issuer);
     }
 
@@ -168,7 +181,9 @@ impl OnePage {
     fn home(&self, settings: &str) -> Home {
         let home = new_home(self.world);
         let mut settings = self.world.with_real_names(&self.page.path, settings);
-        if self.page.path.starts_with("docs/provider-") {
+        if let Some(provider) = Provider::of(&self.page.path) {
+            provider.prepare(self.world, &home);
+        } else if self.page.path.starts_with("docs/provider-") {
             settings = self.world.clouds().prepare(&home, &settings);
         }
         if let Some(role_id) = text_of(&self.folder, "role-id") {
@@ -203,7 +218,7 @@ impl OnePage {
             let claims = json!({"project_path": "corp/shop", "ref_protected": "true"});
             home.set_secret("VAULT_ID_TOKEN", &self.world.gitlab.token(&claims));
         }
-        let speaks_to_vault = !self.page.path.starts_with("docs/provider-");
+        let speaks_to_vault = !self.page.path.starts_with("docs/provider");
         if speaks_to_vault && (!settings.contains("auth:") || settings.contains("auth: token")) {
             home.set_secret("VAULT_TOKEN", &self.vault_token());
         }

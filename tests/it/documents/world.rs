@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::clouds::Clouds;
+use super::people::Provider;
 use crate::home::PLUGIN;
 use crate::rig::{Authority, Certificate, Cluster, Double, Issuer, Reply, Seen, Vault, folder, poll, tool};
 
@@ -127,6 +128,10 @@ impl World {
         let vault =
             if page.ends_with("auth-ldap.md") { &self.directory.address } else { &self.vault.address };
         let path = |path: &Path| path.display().to_string();
+        let text = match Provider::of(page) {
+            Some(provider) => provider.with_real_names(self, text),
+            None => text.to_owned(),
+        };
         text.replace("https://vault.corp.example:8200", vault)
             // The provider of the page about browsers is the server itself.
             .replace(
@@ -143,8 +148,9 @@ impl World {
             .replace("/home/me/.krew/bin/kubectl-vaulttoken", PLUGIN)
     }
 
-    /// Runs an operator's script in `folder`, with every right on the Vault and the cluster.
+    /// Runs an operator's script in `folder`, with every right on the Vault, the cluster and the provider.
     pub fn operate(&self, place: &str, folder: &Path, script: &str) {
+        let provider = place.rsplit_once(':').and_then(|(page, _)| Provider::of(page));
         let vault =
             if place.contains("auth-ldap.md") { &self.directory.address } else { &self.vault.address };
         let client = place.contains("auth-oidc.md").then(|| self.client_of_provider());
@@ -154,6 +160,9 @@ impl World {
             command.env_clear().env("PATH", self.path()).env("HOME", folder).env("PASSWORD", PASSWORD);
             command.env("KUBECONFIG", &self.cluster.kubeconfig).env("VAULT_ADDR", vault);
             command.env("VAULT_CACERT", self.vault.ca_file()).env("VAULT_TOKEN", &self.vault.root_token);
+            if let Some(provider) = provider {
+                provider.help_operator(&mut command);
+            }
             if let Some((id, secret)) = &client {
                 command.env("CLIENT_ID", id).env("CLIENT_SECRET", secret);
             }

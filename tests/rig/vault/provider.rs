@@ -47,9 +47,14 @@ impl VaultProvider {
 
     /// Fills in the login page of the web interface that the browser shows.
     pub fn sign_in(browser: &Browser, name: &str) {
+        Self::sign_in_with(browser, name, Self::PASSWORD);
+    }
+
+    /// The same with the password of somebody else's person.
+    pub fn sign_in_with(browser: &Browser, name: &str, password: &str) {
         browser.click("option[value=userpass]");
         browser.fill("#username", name);
-        browser.fill("#password", Self::PASSWORD);
+        browser.fill("#password", password);
         browser.click("#auth-submit");
     }
 }
