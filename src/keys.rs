@@ -126,6 +126,7 @@ fn source(key: KeyBuilder, request: &Request, env: &Env) -> KeyBuilder {
             let token = request.provider().map(|(_, provider)| format!("{:?}", provider.token));
             key.part("provider", oidc.provider.as_str()).optional("token", token)
         }
+        SourceSettings::VaultOidc(oidc) => key.part("handedOn", format!("{:?}", oidc.token)),
         SourceSettings::TokenRequest(_) => {
             // Nothing of these kinds is kept by this version; their settings are all of the answer.
             key.part("settings", format!("{source:?}"))

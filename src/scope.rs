@@ -113,6 +113,7 @@ fn issuer(request: &Request) -> String {
             Some((_, provider)) => format!("{} {}", provider.issuer, provider.client_id),
             None => oidc.provider.to_string(),
         },
+        SourceSettings::VaultOidc(oidc) => format!("oauth2 {:?}", oidc.token),
         SourceSettings::TokenRequest(account) => {
             format!("{} {} {}", account.context, account.namespace, account.service_account)
         }

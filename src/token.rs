@@ -304,10 +304,10 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The `sub` of a token that we were given; not verified, for a person to recognise themselves by.
+    /// The claims of a token that we were given; `None` where it is no JWT.
     #[must_use]
-    pub fn subject_of(token: &SecretString) -> Option<String> {
-        Self::read(token.expose_secret())?.subject
+    pub fn of(token: &SecretString) -> Option<Self> {
+        Self::read(token.expose_secret())
     }
 
     /// Reads the claims; `None` where this is no JWT in compact form.

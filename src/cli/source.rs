@@ -88,7 +88,10 @@ pub(super) fn source_words(request: &Request) -> String {
             words.add("--team", source.team.as_deref());
         }
         SourceSettings::VaultIdentity(source) => words.add("--role", Some(&source.role)),
-        SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => {}
+        SourceSettings::Oidc(_)
+        | SourceSettings::VaultOidc(_)
+        | SourceSettings::TokenExchange(_)
+        | SourceSettings::TokenRequest(_) => {}
     }
     words.0
 }

@@ -189,7 +189,7 @@ mappings! {
         team: Option<TeamName>,
     }
     IdentitySource { vault: Option<Reference>, role: Role, }
-    OidcEntry { provider: Reference, }
+    OidcEntry { provider: Option<Reference>, vault: Option<Reference>, token: Option<TokenWord>, }
     ExchangeSource {
         preset: Option<Spanned<Text>>,
         host: Option<WebAddress>,
@@ -282,7 +282,7 @@ pub(super) enum Source {
     VaultKubernetes(KubernetesSource),
     VaultKv(KvSource),
     VaultIdentity(IdentitySource),
-    Oidc(OidcEntry),
+    Oidc(Spanned<OidcEntry>),
     TokenExchange(Box<Spanned<ExchangeSource>>),
     TokenRequest(RequestSource),
 }

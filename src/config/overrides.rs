@@ -72,7 +72,7 @@ impl SourceKind {
             SourceSettings::VaultKubernetes(_) => Self::VaultKubernetes,
             SourceSettings::VaultKv(_) => Self::VaultKv,
             SourceSettings::VaultIdentity(_) => Self::VaultIdentity,
-            SourceSettings::Oidc(_) => Self::Oidc,
+            SourceSettings::Oidc(_) | SourceSettings::VaultOidc(_) => Self::Oidc,
             SourceSettings::TokenExchange(_) => Self::TokenExchange,
             SourceSettings::TokenRequest(_) => Self::TokenRequest,
         }
@@ -225,7 +225,7 @@ impl<'a> Fields<'a> {
                 ..Self::default()
             },
             SourceSettings::VaultIdentity(source) => Self { role: Some(&mut source.role), ..Self::default() },
-            SourceSettings::Oidc(_) => Self::default(),
+            SourceSettings::Oidc(_) | SourceSettings::VaultOidc(_) => Self::default(),
             SourceSettings::TokenExchange(source) => {
                 Self { audiences: Some(&mut source.audiences), ..Self::default() }
             }

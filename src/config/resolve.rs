@@ -322,6 +322,7 @@ fn name_vault(source: &mut SourceSettings, name: Option<&Name>) {
         SourceSettings::VaultKubernetes(source) => source.vault = name.cloned(),
         SourceSettings::VaultKv(source) => source.vault = name.cloned(),
         SourceSettings::VaultIdentity(source) => source.vault = name.cloned(),
+        SourceSettings::VaultOidc(source) => source.vault = name.cloned(),
         SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => {}
     }
 }
@@ -333,8 +334,9 @@ fn label(source: &SourceSettings) -> String {
         SourceSettings::VaultKubernetes(source) => format!("{kind}:{}/{}", source.mount, source.role),
         SourceSettings::VaultKv(source) => format!("{kind}:{}/{}", source.mount, source.document_path()),
         SourceSettings::VaultIdentity(source) => format!("{kind}:{}", source.role),
-        SourceSettings::Oidc(_) | SourceSettings::TokenExchange(_) | SourceSettings::TokenRequest(_) => {
-            kind.to_owned()
-        }
+        SourceSettings::Oidc(_)
+        | SourceSettings::VaultOidc(_)
+        | SourceSettings::TokenExchange(_)
+        | SourceSettings::TokenRequest(_) => kind.to_owned(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Name;
 use super::problem::{By, SettingsError};
-use super::types::{Issuer, Pem, Provider};
+use super::types::{Issuer, Pem, Provider, ProviderToken};
 use super::value::{PathPart, WebAddress};
 use crate::env::Env;
 
@@ -21,6 +21,8 @@ pub enum SourceSettings {
     VaultIdentity(VaultIdentity),
     /// A provider's own token.
     Oidc(OidcSource),
+    /// A provider's own token, handed on by a Vault.
+    VaultOidc(VaultOidc),
     /// RFC 8693.
     TokenExchange(Box<TokenExchange>),
     /// A service account's token, asked of a cluster.
@@ -35,6 +37,7 @@ impl SourceSettings {
             Self::VaultKubernetes(source) => source.vault.as_ref(),
             Self::VaultKv(source) => source.vault.as_ref(),
             Self::VaultIdentity(source) => source.vault.as_ref(),
+            Self::VaultOidc(source) => source.vault.as_ref(),
             Self::Oidc(_) | Self::TokenExchange(_) | Self::TokenRequest(_) => None,
         }
     }
@@ -42,7 +45,10 @@ impl SourceSettings {
     /// Whether it speaks to a Vault at all.
     #[must_use]
     pub fn needs_vault(&self) -> bool {
-        matches!(self, Self::VaultKubernetes(_) | Self::VaultKv(_) | Self::VaultIdentity(_))
+        match self {
+            Self::VaultKubernetes(_) | Self::VaultKv(_) | Self::VaultIdentity(_) | Self::VaultOidc(_) => true,
+            Self::Oidc(_) | Self::TokenExchange(_) | Self::TokenRequest(_) => false,
+        }
     }
 
     /// The source's name in the settings.
@@ -52,7 +58,7 @@ impl SourceSettings {
             Self::VaultKubernetes(_) => "vaultKubernetes",
             Self::VaultKv(_) => "vaultKv",
             Self::VaultIdentity(_) => "vaultIdentity",
-            Self::Oidc(_) => "oidc",
+            Self::Oidc(_) | Self::VaultOidc(_) => "oidc",
             Self::TokenExchange(_) => "tokenExchange",
             Self::TokenRequest(_) => "tokenRequest",
         }
@@ -115,11 +121,20 @@ pub struct VaultIdentity {
     pub role: String,
 }
 
-/// `oidc`.
+/// `oidc` with `provider`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OidcSource {
     /// Which provider.
     pub provider: Name,
+}
+
+/// `oidc` with `vault`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultOidc {
+    /// Which Vault; `None` once a flag named another.
+    pub vault: Option<Name>,
+    /// Which of the provider's tokens.
+    pub token: ProviderToken,
 }
 
 /// `tokenExchange` (RFC 8693), and what stands in its place at some issuers.

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::document::{
-    Auth, Document, IdentityEntry, Pin, ProfileEntry, ProviderEntry, Reference, Source, Vault, place,
+    Auth, Document, IdentityEntry, OidcEntry, Pin, ProfileEntry, ProviderEntry, Reference, Source, Vault,
+    place,
 };
 use super::problem::{EntryKind, Place, SettingsError};
 use super::read::Owner;
 use super::sources::{
-    OidcSource, SourceSettings, TokenRequestSource, VaultIdentity, VaultKubernetes, VaultKv,
+    OidcSource, SourceSettings, TokenRequestSource, VaultIdentity, VaultKubernetes, VaultKv, VaultOidc,
 };
 use super::types::{
     AuthMethod, ClusterPin, Identity, Journaling, JwtOrigin, NamedBy, Pem, Profile, Provider, ProviderKind,
@@ -353,9 +354,24 @@ impl Validation<'_> {
                 vault: fields.vault.map(|vault| self.mention(EntryKind::Vault, vault)),
                 role: fields.role.0,
             }),
-            Source::Oidc(fields) => SourceSettings::Oidc(OidcSource {
-                provider: self.mention(EntryKind::Provider, fields.provider),
-            }),
+            Source::Oidc(fields) => {
+                let location = fields.at;
+                let OidcEntry { provider, vault, token } = fields.value;
+                let problem = match (provider, vault, token) {
+                    (Some(provider), None, None) => {
+                        let provider = self.mention(EntryKind::Provider, provider);
+                        return Ok(SourceSettings::Oidc(OidcSource { provider }));
+                    }
+                    (None, Some(vault), token) => {
+                        let vault = Some(self.mention(EntryKind::Vault, vault));
+                        let token = token.map(Into::into).unwrap_or_default();
+                        return Ok(SourceSettings::VaultOidc(VaultOidc { vault, token }));
+                    }
+                    (Some(_), None, Some(_)) => "which `token` it is stands with the provider",
+                    _ => "`oidc` needs either `provider` or `vault`",
+                };
+                return Err(SettingsError::Combination { place: self.at(location), problem });
+            }
             Source::TokenExchange(fields) => {
                 let location = fields.at;
                 SourceSettings::TokenExchange(Box::new(self.exchange(fields.value, location)?))

@@ -10,7 +10,9 @@ use snapbox::{assert_data_eq, file};
 
 use super::{Calling, Error, ExitCode, Failure};
 use crate::cluster::ClusterFlaw;
-use crate::config::{Alternatives, By, EntryKind, Place, Preset, SettingsError, SourceKind, ValueError};
+use crate::config::{
+    Alternatives, By, EntryKind, Place, Preset, ProviderToken, SettingsError, SourceKind, ValueError,
+};
 use crate::databricks::{DatabricksError, Host};
 use crate::exec::ExecError;
 use crate::http::{ConnectCause, HttpError, TlsCause};
@@ -533,6 +535,13 @@ fn of_identity_tokens() {
         SourceError::Identity(Box::new(NotIssued { vault, role, reason, words: Some("no".into()) }))
     };
     assert_data_eq!(told(reasons.into_iter().map(error).collect()), file!["words/identity-tokens.txt"].raw());
+}
+
+#[test]
+fn of_tokens_that_a_vault_hands_on() {
+    let error = |kind| SourceError::NotHandedOn { vault: "https://vault.example".into(), kind };
+    let errors = [ProviderToken::Id, ProviderToken::Access].map(error).into();
+    assert_data_eq!(told(errors), file!["words/handed-on.txt"].raw());
 }
 
 #[test]

@@ -108,7 +108,8 @@ impl Client {
         let mut session = ProviderSession::empty(asked_at);
         session.take_over(answer, believed, asked_at);
         if !self.is_openid() {
-            session.name = session.access_token.as_ref().and_then(Claims::subject_of);
+            // Not verified: for a person to recognise themselves by.
+            session.name = session.access_token.as_ref().and_then(|token| Claims::of(token)?.subject);
         }
         // Whether a refresh brings one is not known yet.
         session.refreshes_id_token = true;

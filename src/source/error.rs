@@ -7,6 +7,7 @@ use super::token_request::NotGranted;
 use super::vault_identity::NotIssued;
 use super::vault_kubernetes::Refused;
 use super::vault_kv::{NotRead, TemplateError};
+use crate::config::ProviderToken;
 use crate::error::{Error, ExitCode, Explain};
 use crate::token::Flaw;
 
@@ -53,12 +54,34 @@ pub enum SourceError {
     /// The identity engine.
     #[error(transparent)]
     Identity(Box<NotIssued>),
+    /// The metadata of the session have no token of a provider.
+    #[error("`{vault}` hands on no {} of a provider", words_of(*kind))]
+    NotHandedOn {
+        /// Which Vault.
+        vault: String,
+        /// Which token.
+        kind: ProviderToken,
+    },
     /// The authorization server of an exchange.
     #[error(transparent)]
     Exchange(Box<ExchangeError>),
     /// A cluster that was asked for a service account's token.
     #[error(transparent)]
     TokenRequest(Box<NotGranted>),
+}
+
+fn words_of(kind: ProviderToken) -> &'static str {
+    match kind {
+        ProviderToken::Id => "ID token",
+        ProviderToken::Access => "access token",
+    }
+}
+
+fn field_of(kind: ProviderToken) -> &'static str {
+    match kind {
+        ProviderToken::Id => "id_token",
+        ProviderToken::Access => "access_token",
+    }
 }
 
 impl From<ExchangeError> for SourceError {
@@ -76,7 +99,7 @@ impl From<ExchangeError> for Error {
 impl Explain for SourceError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::NoMount { .. } => ExitCode::Refused,
+            Self::NoMount { .. } | Self::NotHandedOn { .. } => ExitCode::Refused,
             Self::Answer { .. } | Self::UnusableToken { .. } => ExitCode::Unusable,
             Self::Kubernetes(error) => error.exit_code(),
             Self::Template(error) => error.exit_code(),
@@ -90,6 +113,9 @@ impl Explain for SourceError {
     fn why(&self) -> Option<String> {
         match self {
             Self::NoMount { .. } => None,
+            Self::NotHandedOn { kind, .. } => {
+                Some(format!("the metadata of the session have no `oauth2_{}`", field_of(*kind)))
+            }
             Self::Answer { why, .. } => Some(why.clone()),
             Self::UnusableToken { flaw, .. } => Some(flaw.to_string()),
             Self::Kubernetes(error) => error.why(),
@@ -107,6 +133,11 @@ impl Explain for SourceError {
                 "set `mount` in the profile to a path that `vault secrets list` or `bao secrets list` shows"
                     .to_owned(),
             ),
+            Self::NotHandedOn { kind, .. } => Some(format!(
+                "add `{}` to `oauth2_metadata` of the role, which OpenBao's have, then log in anew: \
+                 `{{program}} login{{profile}}{{vault}}{{config}}`",
+                field_of(*kind)
+            )),
             Self::Answer { .. } => None,
             Self::UnusableToken { flaw, .. } => match flaw {
                 Flaw::Dead(_) | Flaw::NotYet(_) => {

@@ -41,6 +41,14 @@ impl Field {
         }
     }
 
+    /// The text, where there is some.
+    pub(crate) fn filled(self) -> Option<SecretString> {
+        match self {
+            Self::Text(text) if !text.expose_secret().is_empty() => Some(text),
+            Self::Text(_) | Self::Number(_) | Self::Other(_) | Self::Nothing => None,
+        }
+    }
+
     /// Why it is not what was wanted ("text", "a number").
     pub(crate) fn is_not(&self, wanted: &str) -> String {
         match self {

@@ -13,6 +13,7 @@ pub mod token_request;
 pub mod vault_identity;
 pub mod vault_kubernetes;
 pub mod vault_kv;
+mod vault_oidc;
 
 #[cfg(test)]
 pub(crate) mod script;
@@ -37,6 +38,8 @@ pub enum Source {
     VaultKv(Arc<Vault>, config::VaultKv),
     /// An identity token that the API server trusts.
     VaultIdentity(Arc<Vault>, config::VaultIdentity),
+    /// A provider's token that a Vault hands on.
+    VaultOidc(Arc<Vault>, config::VaultOidc),
     /// A token that is exchanged for another.
     TokenExchange(Box<Exchange>),
     /// A provider's own token.
@@ -83,6 +86,9 @@ impl Source {
             SourceSettings::VaultIdentity(settings) => {
                 Ok(Self::VaultIdentity(vault(settings.vault.as_ref())?, settings.clone()))
             }
+            SourceSettings::VaultOidc(settings) => {
+                Ok(Self::VaultOidc(vault(settings.vault.as_ref())?, settings.clone()))
+            }
             SourceSettings::TokenExchange(settings) => Ok(Self::TokenExchange(Box::new(exchange(settings)?))),
             SourceSettings::Oidc(settings) => Ok(Self::Oidc(provider(&settings.provider)?)),
             SourceSettings::TokenRequest(settings) => {
@@ -113,6 +119,10 @@ impl Source {
                 let path = format!("identity/oidc/token/{}", settings.role);
                 Ok(fetched(vault.origin(), &path, minted, None, clock())?)
             }
+            Self::VaultOidc(vault, settings) => {
+                let minted = vault_oidc::mint(vault.as_ref(), settings.token, clock).await?;
+                Ok(fetched(vault.origin(), vault_oidc::PATH, minted, None, clock())?)
+            }
             Self::TokenExchange(exchange) => exchange.mint().await,
             Self::TokenRequest(hub, settings) => {
                 let minted = token_request::mint(hub, settings, clock).await?;
@@ -130,9 +140,11 @@ impl Source {
         match self {
             Self::VaultKubernetes(vault, _) => Ok(vault.revoke_lease(&lease.id).await?),
             Self::TokenRequest(hub, _) => token_request::revoke(hub, lease).await,
-            Self::VaultKv(..) | Self::VaultIdentity(..) | Self::TokenExchange(_) | Self::Oidc(_) => {
-                Ok(Revocation::Nothing)
-            }
+            Self::VaultKv(..)
+            | Self::VaultIdentity(..)
+            | Self::VaultOidc(..)
+            | Self::TokenExchange(_)
+            | Self::Oidc(_) => Ok(Revocation::Nothing),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::browser::whoami_at_terminal;
 use crate::engine::{self, Engine, gets_a_token, home_with};
 use crate::home::{Home, PLUGIN, exec_info};
-use crate::rig::{Browser, Cluster, OpenIdProvider, Vault, poll, tool, unique};
+use crate::rig::{Browser, Cluster, OpenIdProvider, Vault, claims, poll, tool, unique};
 use crate::terminal::Terminal;
 
 const PASSWORD: &str = "down the rabbit hole";
@@ -227,6 +227,54 @@ fn a_browser_may_end_at_the_server_instead() {
     home.showed(&ended.shown);
     assert_eq!(ended.code, Some(0), "{ended:?}\n{}", fs::read_to_string(home.path("browser.page")).unwrap());
     gets_a_token(&home, &world.engine);
+}
+
+/// Where the server's roles have `oauth2_metadata`, the provider's token opens a cluster that trusts the
+/// provider; else it is said that nothing is handed on.
+#[test]
+fn the_providers_own_token_is_handed_on_to_a_cluster() {
+    let (world, vault, cluster) = (World::new(), Vault::shared(), Cluster::shared());
+    let root = vault.root();
+    let role = format!("auth/{}/role/dev", world.mount);
+    let home = world.home("dev");
+    home.settings(&json!({
+        "vaults": {"corp": {
+            "address": vault.address, "certificateAuthority": vault.ca_file(),
+            "auth": {"oidc": {"mount": world.mount, "role": "dev"}},
+        }},
+        "profiles": {"people": {"source": {"oidc": {"vault": "corp"}}}},
+    }));
+    world.browser(&home);
+    let ended = home.at_terminal(&["login"]).end();
+    home.showed(&ended.shown);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.shown.contains("hands on no ID token of a provider"), "{ended:?}");
+    root.write(&role, &json!({"oauth2_metadata": ["id_token", "access_token"]}));
+    if root.read(&role)["oauth2_metadata"].is_null() {
+        return;
+    }
+    let ended = home.at_terminal(&["login"]).end();
+    home.showed(&ended.shown);
+    assert_eq!((ended.code, ended.restored), (Some(0), true), "{ended:?}");
+    let token = home.get_token(&["--profile=people"], None).quiet().token();
+    let claims = claims(&token);
+    assert_eq!(claims["iss"], format!("{}/v1/identity/oidc/provider/default", vault.address));
+    cluster.trust_issuer(&json!({
+        "issuer": {
+            "url": claims["iss"], "certificateAuthority": vault.authority.pem, "audiences": [claims["aud"]],
+        },
+        "claimMappings": {"username": {"expression": "'handed-on:' + claims.sub"}},
+    }));
+    let kubeconfig = home.kubeconfig(cluster, &json!({"args": ["get-token", "--profile=people"]}), None);
+    let who = ["auth", "whoami", "--output=jsonpath={.status.userInfo.username}"];
+    let run = home.kubectl(&kubeconfig, &who).quiet();
+    assert_eq!(run.stdout, format!("handed-on:{}", claims["sub"].as_str().unwrap()));
+    // It is the one of the log-in, and no other comes without one.
+    assert_eq!(home.get_token(&["--force-refresh"], None).quiet().token(), token);
+    assert_eq!(opened(&home).len(), 2);
+    let out = home.run(&["logout"]);
+    assert!(out.code == 0 && out.stdout.contains("until"), "{out:?}");
+    home.get_token(&[], None).failed(3);
 }
 
 #[test]

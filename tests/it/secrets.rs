@@ -249,7 +249,7 @@ const OPENED: &[(&str, usize, &str)] = &[
         "the form and the header of a request, and what must not be repeated of them",
     ),
     ("identity/svid.rs", 1, "a JWT-SVID out of the JSON that its agent writes"),
-    ("source/field.rs", 1, "fields of an answer are secret until somebody knows better"),
+    ("source/field.rs", 2, "fields of an answer are secret until somebody knows better"),
     ("source/token_exchange.rs", 1, "claims of the token that came"),
     ("source/token_exchange/subject.rs", 1, "algorithm and end of a token before it is handed over"),
     ("source/token_request.rs", 1, "claims of a token"),

@@ -235,6 +235,7 @@ fn a_reference_to_nothing_is_told_with_the_nearest_name() {
         ("identities: {i: {vaultIdentity: {vault: corp, role: r}}}\n", "3:41`: there is no vault `corp`"),
         ("identities: {i: {oidc: {provider: sso}}}\n", "3:35`: there is no provider `sso`"),
         ("profiles: {a: {source: {oidc: {provider: sso}}}}\n", "3:42`: there is no provider `sso`"),
+        ("profiles: {a: {source: {oidc: {vault: corp}}}}\n", "3:39`: there is no vault `corp`"),
         (
             "profiles: {a: {source: {tokenExchange: {issuer: https://i, identity: pod}}}}\n",
             "3:70`: there is no identity `pod`",
@@ -246,6 +247,18 @@ fn a_reference_to_nothing_is_told_with_the_nearest_name() {
         mistake("identities: {i: {oidc: {provider: sso}}}\n").why().unwrap(),
         "there is no provider at all"
     );
+}
+
+#[test]
+fn a_token_of_a_provider_comes_from_it_or_through_a_vault() {
+    for (fields, problem) in [
+        ("", "`oidc` needs either `provider` or `vault`"),
+        ("vault: corp, provider: sso", "`oidc` needs either `provider` or `vault`"),
+        ("provider: sso, token: access", "which `token` it is stands with the provider"),
+    ] {
+        let error = mistake(&format!("profiles: {{a: {{source: {{oidc: {{{fields}}}}}}}}}\n"));
+        assert_eq!(error.to_string(), format!("`/home/me/config.yaml:3:31`: {problem}"));
+    }
 }
 
 #[test]
