@@ -14,7 +14,7 @@ use crate::cache::file::{Folder, FolderError};
 use crate::cache::lock;
 use crate::cluster::KnownCluster;
 use crate::error::Error;
-use crate::trust::{Pin, TrustError};
+use crate::trust::{Mend, Pin, TrustError};
 
 /// A cluster that is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,19 +119,18 @@ impl MemoryFile {
         match Folder::open(path) {
             Ok(folder) => self.read_from(&folder),
             Err(FolderError::Absent { .. }) => Ok(Memory::default()),
-            Err(error) => Err(self.unreadable(&error.to_string())),
+            Err(error) => Err(self.unfolded(&error)),
         }
     }
 
     fn read_from(&self, folder: &Folder) -> Result<Memory, TrustError> {
         match folder.read(NAME) {
-            Some(content) => {
-                serde_json::from_slice(&content).map_err(|error| self.unreadable(&error.to_string()))
-            }
+            Some(content) => serde_json::from_slice(&content)
+                .map_err(|error| self.unreadable(&error.to_string(), Mend::PutAside)),
             // Security: a file that cannot be opened now, as where there are no descriptors left, is not
             // one that is not there.
             None if folder.may_hold(NAME) => {
-                Err(self.unreadable("it is no file that only you can have written"))
+                Err(self.unreadable("it is no file that only you can have written", Mend::Guard))
             }
             None => Ok(Memory::default()),
         }
@@ -180,8 +179,20 @@ impl MemoryFile {
         self.folder.as_deref().map_or_else(|| NAME.into(), |folder| folder.join(NAME).display().to_string())
     }
 
-    fn unreadable(&self, reason: &str) -> TrustError {
-        TrustError::Memory { path: self.path(), reason: reason.to_owned() }
+    fn unreadable(&self, reason: &str, mend: Mend) -> TrustError {
+        TrustError::Memory { path: self.path(), reason: reason.to_owned(), mend }
+    }
+
+    /// The file in a folder that cannot be used.
+    fn unfolded(&self, error: &FolderError) -> TrustError {
+        let mend = match error {
+            FolderError::Open { path, .. } => Mend::GuardFolder(path.display().to_string()),
+            FolderError::Absent { .. }
+            | FolderError::Foreign { .. }
+            | FolderError::NotAFolder { .. }
+            | FolderError::Refused { .. } => Mend::OtherFolder,
+        };
+        self.unreadable(&error.to_string(), mend)
     }
 
     fn not_kept(&self, reason: &str) -> TrustError {

@@ -152,7 +152,22 @@ pub enum TrustError {
         path: String,
         /// Why.
         reason: String,
+        /// What helps.
+        mend: Mend,
     },
+}
+
+/// What helps where the memory cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mend {
+    /// Another mode of the file, which others could have written.
+    Guard,
+    /// The same of its folder.
+    GuardFolder(String),
+    /// Another folder.
+    OtherFolder,
+    /// Another name: it is damaged.
+    PutAside,
 }
 
 /// What makes two clusters differ.
@@ -249,9 +264,19 @@ impl Explain for TrustError {
             ),
             Self::Declined { .. } => None,
             Self::NotKept { path, .. } => Some(format!("make the folder of `{}` writable", shell_word(path))),
-            Self::Memory { path, .. } => {
-                Some(format!("look at `{}`, and remove it if you do not miss it", shell_word(path)))
+            // Whatever can still be read in it stays for who wants to look.
+            Self::Memory { path, mend: Mend::Guard, .. } => Some(format!("chmod 600 {}", shell_word(path))),
+            Self::Memory { mend: Mend::GuardFolder(folder), .. } => {
+                Some(format!("chmod go-w {}", shell_word(folder)))
             }
+            Self::Memory { mend: Mend::OtherFolder, .. } => {
+                Some("set `VAULTTOKEN_STATE_DIR` to a folder of this user alone".into())
+            }
+            Self::Memory { path, mend: Mend::PutAside, .. } => Some(format!(
+                "mv {} {}, and the first cluster that asks is remembered anew",
+                shell_word(path),
+                shell_word(&format!("{path}.damaged"))
+            )),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::oidc::id_token::Lie;
 use crate::source::SourceError;
 use crate::source::{token_exchange, vault_identity, vault_kubernetes, vault_kv};
 use crate::token::{Flaw, Timestamp};
-use crate::trust::{Difference, TrustError};
+use crate::trust::{Difference, Mend, TrustError};
 use crate::vault::VaultError;
 
 /// The reports of these errors, each with its exit code.
@@ -65,6 +65,11 @@ fn of_trust() {
         difference,
         context: context.map(str::to_owned),
     };
+    let memory = |reason: &str, mend| TrustError::Memory {
+        path: "/state/trust.json".into(),
+        reason: reason.into(),
+        mend,
+    };
     let errors = vec![
         other(Difference::Server, None),
         other(Difference::Authority, Some("evil")),
@@ -88,7 +93,10 @@ fn of_trust() {
         TrustError::NobodyToAsk { server: server(), fingerprints: names(&["ab"]) },
         TrustError::Declined { server: server() },
         TrustError::NotKept { path: "/state/trust.json".into(), reason: "read-only file system".into() },
-        TrustError::Memory { path: "/state/trust.json".into(), reason: "expected value".into() },
+        memory("expected value", Mend::PutAside),
+        memory("it is no file that only you can have written", Mend::Guard),
+        memory("`/state` can be written by other users (mode 0777)", Mend::GuardFolder("/state".into())),
+        memory("`/state` belongs to another user (uid 7)", Mend::OtherFolder),
     ];
     all!(errors, TrustError: OtherCluster TlsOff NoClusterInfo Cluster Pin UnknownVault UnknownService UnknownProvider ContextMissing
         Fingerprint NobodyToAsk Declined NotKept Memory);

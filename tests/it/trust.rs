@@ -302,6 +302,39 @@ fn where_the_memory_cannot_be_read_nothing_is_handed_out() {
 }
 
 #[test]
+fn the_command_that_is_told_mends_a_memory_that_cannot_be_read_and_loses_nothing() {
+    let scene = Scene::with_profile(&json!({})).served_once();
+    let memory = scene.home.path(".local/state/vaulttoken/trust.json");
+    let remembered = fs::read_to_string(&memory).unwrap();
+    // The hint of the plugin's own report, as a person would paste it.
+    let mended = |expected: &str| {
+        // A kept token is bound to the cluster that it was judged for.
+        fs::remove_dir_all(scene.home.path(".cache/vaulttoken")).unwrap();
+        let run = scene.kubectl(&scene.honest(), &json!({}));
+        refused(&run, 7, "which remembers the clusters of each profile, cannot be read");
+        let hint = run.stderr.lines().find_map(|line| line.trim().strip_prefix("try: ")).unwrap();
+        let command = hint.split(", and ").next().unwrap();
+        assert!(command.starts_with(expected), "{run:?}");
+        scene.home.shell(None, command).quiet();
+        scene.kubectl(&scene.honest(), &json!({})).quiet();
+    };
+    // Brought back from a backup with the mode of another file.
+    fs::set_permissions(&memory, PermissionsExt::from_mode(0o644)).unwrap();
+    mended("chmod 600 ");
+    assert_eq!(fs::read_to_string(&memory).unwrap(), remembered);
+    let folder = memory.parent().unwrap();
+    fs::set_permissions(folder, PermissionsExt::from_mode(0o770)).unwrap();
+    mended("chmod go-w ");
+    assert_eq!(fs::read_to_string(&memory).unwrap(), remembered);
+    // Cut off in its middle.
+    let half = &remembered[..remembered.len() / 2];
+    fs::write(&memory, half).unwrap();
+    mended("mv ");
+    assert_eq!(fs::read_to_string(memory.with_extension("json.damaged")).unwrap(), half);
+    assert_eq!(fs::read_to_string(&memory).unwrap(), remembered, "its first cluster is remembered anew");
+}
+
+#[test]
 fn variables_that_only_the_kubeconfig_sets_send_nothing_anywhere() {
     let (scene, evil) = (Scene::new(), Evil::new());
     let vault = Vault::shared();
