@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{CacheKey, TokenStore};
+use crate::cache::{CacheKey, Kept, TokenStore};
 use crate::cluster::Cluster;
 use crate::config::{ClusterProfile, Overrides, Request, Settings, SettingsError, SettingsFiles};
 use crate::env::Env;
-use crate::error::Error;
+use crate::error::{Calling, Error};
 use crate::keys;
 use crate::keystore::{Keystore, Place};
 use crate::memory::MemoryFile;
@@ -67,6 +67,38 @@ impl Desk {
         let settings = Arc::new(settings(&env, order.config.as_ref())?);
         let request = Request::resolve(&settings, &env, &order.overrides, order.extension.as_ref())?;
         Self::of(env, request, order.cluster.clone())
+    }
+
+    /// The same for a command that acts for a person and not for a client, with the profile in its
+    /// hints. Only what is the person's own counts: what is done with a token must find the very token
+    /// that [`crate::issue`] kept, and a server that is asked to revoke it is sent a session.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_for_person(env: &Env, order: &Order, calling: &mut Calling) -> Result<Self, Error> {
+        let desk = Self::open(env.own(), order)?;
+        calling.profile = desk.request.profile.as_ref().map(ToString::to_string);
+        Ok(desk)
+    }
+
+    /// The kept tokens of the profile.
+    #[must_use]
+    pub fn kept_tokens(&self) -> Vec<(CacheKey, Kept)> {
+        let mut kept = self.tokens.list();
+        kept.retain(|(_, kept)| kept.about.profile == self.request.profile_label);
+        kept
+    }
+
+    /// The same, and those of other profiles that hang on the same session.
+    #[must_use]
+    pub fn tokens_of_session(&self) -> Vec<(CacheKey, Kept)> {
+        let session = self.session_key.as_ref().map(|key| &key.0);
+        let mut kept = self.tokens.list();
+        kept.retain(|(_, kept)| {
+            kept.about.profile == self.request.profile_label
+                || (session.is_some() && kept.about.session_key.as_ref() == session)
+        });
+        kept
     }
 
     /// The same for a log-in, which needs a Vault and no source.

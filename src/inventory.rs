@@ -38,6 +38,9 @@ pub struct Item {
     pub token: TokenItem,
     /// The session that it comes by, where its source has one: a Vault's, else a provider's.
     pub session: Option<SessionItem>,
+    /// The provider's session that logs in to that Vault, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_session: Option<SessionItem>,
 }
 
 /// The cluster of a token.
@@ -115,9 +118,7 @@ pub fn of(env: &Env, settings: Settings, wanted: Vec<String>, now: Timestamp) ->
 
 /// The kept tokens of a profile, by their clusters.
 pub(crate) fn kept_tokens(desk: &Desk) -> Vec<Kept> {
-    let of_this_profile = |kept: &Kept| kept.about.profile == desk.request.profile_label;
-    let mut kept: Vec<Kept> =
-        desk.tokens.list().into_iter().map(|(_, kept)| kept).filter(of_this_profile).collect();
+    let mut kept: Vec<Kept> = desk.kept_tokens().into_iter().map(|(_, kept)| kept).collect();
     kept.sort_by(|one, other| one.about.cluster_server.cmp(&other.about.cluster_server));
     kept
 }
@@ -126,6 +127,7 @@ fn of_profile(env: &Env, request: Request, now: Timestamp) -> Result<Vec<Item>, 
     let desk = Desk::of(env.clone(), request, None)?;
     let kept = kept_tokens(&desk);
     let session = session(&desk, now);
+    let provider_session = desk.request.vault.as_ref().and_then(|_| provider_session(&desk, now));
     let item = |kept: Option<&Kept>| Item {
         profile: desk.request.profile_label.clone(),
         config_file: desk.request.file.clone(),
@@ -135,6 +137,7 @@ fn of_profile(env: &Env, request: Request, now: Timestamp) -> Result<Vec<Item>, 
         store: desk.place.tier,
         token: token(kept.map(|kept| &kept.token), now),
         session: session.clone(),
+        provider_session: provider_session.clone(),
     };
     if kept.is_empty() {
         return Ok(vec![item(None)]);
@@ -221,9 +224,22 @@ impl Item {
             word(self.token.state),
             self.token.usable_until.map_or_else(dash, |end| end.format("%Y-%m-%d %H:%M:%SZ").to_string()),
             self.token.limited_by.map_or_else(dash, |limit| json_word(&limit)),
-            self.session.as_ref().map_or_else(dash, |session| word(session.state)),
+            self.session.as_ref().map_or_else(dash, |session| self.session_words(session)),
             json_word(&self.store),
         ]
+    }
+}
+
+impl Item {
+    /// The Vault's session, and beside it the provider's, by which the next one comes.
+    fn session_words(&self, session: &SessionItem) -> String {
+        let words = word(session.state);
+        match &self.provider_session {
+            Some(SessionItem { provider: Some(name), state, .. }) => {
+                format!("{words} ({}: {})", printable(name), word(*state))
+            }
+            _ => words,
+        }
     }
 }
 

@@ -47,10 +47,8 @@ pub fn one(
     conditions: &Conditions,
     calling: &mut Calling,
 ) -> Result<Revoked, Error> {
-    let desk = Desk::open(env.own(), order)?;
-    calling.profile = desk.request.profile.as_ref().map(ToString::to_string);
-    let mut kept = desk.tokens.list();
-    kept.retain(|(_, kept)| kept.about.profile == desk.request.profile_label);
+    let desk = Desk::open_for_person(env, order, calling)?;
+    let kept = desk.kept_tokens();
     let (outcomes, failure) = ask(&desk, &kept, conditions);
     let now = (conditions.clock)();
     let journal = issue::journal_of_person(&desk, now);

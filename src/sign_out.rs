@@ -112,9 +112,8 @@ pub fn one(
     also_at_provider: bool,
     calling: &mut Calling,
 ) -> Result<SignedOut, Error> {
-    let desk = Desk::open(env.clone(), order)?;
-    calling.profile = desk.request.profile.as_ref().map(ToString::to_string);
-    let kept = tokens_of(&desk);
+    let desk = Desk::open_for_person(env, order, calling)?;
+    let kept = desk.tokens_of_session();
     let (session, leases, failure) = match (&desk.request.vault, &desk.session_key) {
         (None, _) | (_, None) => {
             let (leases, failure) = revoke::ask(&desk, &kept, conditions);
@@ -230,17 +229,6 @@ fn write_down(
             journal.add(&entry().cluster(cluster).token(&kept.token).outcome("lease"), now);
         }
     }
-}
-
-/// The profile's kept tokens, and those of others that hang on the same session.
-fn tokens_of(desk: &Desk) -> Vec<(CacheKey, Kept)> {
-    let session = desk.session_key.as_ref().map(|key| &key.0);
-    let mut kept = desk.tokens.list();
-    kept.retain(|(_, kept)| {
-        kept.about.profile == desk.request.profile_label
-            || (session.is_some() && kept.about.session_key.as_ref() == session)
-    });
-    kept
 }
 
 type VaultOut = (SessionEnd, Vec<Option<Revocation>>, Option<Error>);

@@ -265,6 +265,64 @@ fn nobody_logs_in_only_to_log_out() {
     assert_eq!(log_ins(&mount), before);
 }
 
+/// The session of a provider of this home's settings, as a log-in there leaves it.
+fn provider_session_of(home: &Home, expires_in: i64) {
+    use vaulttoken::cache::ProviderSessions;
+    use vaulttoken::config::{Settings, SettingsFiles, Store};
+    use vaulttoken::keystore::Keystore;
+    use vaulttoken::oidc::{ProviderSession, ProviderSessionStore as _};
+
+    let env = vaulttoken::env::Env::of(home.variables());
+    let settings = Settings::load(&SettingsFiles::of(&env, None)).unwrap();
+    let place = Arc::new(Keystore::open(Store::Auto, &env, Duration::ZERO).unwrap());
+    let sessions = ProviderSessions::new(&place, Duration::ZERO, Box::new(|| ()));
+    let now = chrono::Utc::now();
+    let session = ProviderSession {
+        access_token: None,
+        access_expires_at: None,
+        id_token: Some("an-id-token-of-the-provider".into()),
+        id_expires_at: Some(now + chrono::TimeDelta::seconds(expires_in)),
+        refresh_token: None,
+        obtained_at: now,
+        subject: None,
+        name: None,
+        refreshes_id_token: true,
+    };
+    let provider = settings.providers.values().next().unwrap();
+    sessions.save(&vaulttoken::keys::provider_key(provider), &session).unwrap();
+}
+
+#[test]
+fn status_shows_both_sessions_where_a_provider_logs_in_to_the_vault() {
+    let engine = engine::shared();
+    let home = Home::new();
+    home.plant("an-id-token-of-the-provider");
+    home.settings(&json!({
+        "vaults": {"corp": {
+            "address": "https://127.0.0.1:1", "auth": {"jwt": {"mount": "jwt", "role": "dev", "provider": "sso"}},
+        }},
+        "providers": {"sso": {"issuer": "https://127.0.0.1:2", "clientId": "kubernetes"}},
+        "profiles": {"prod": {"source": engine.source("reader")}},
+    }));
+    let states = |vault: &str, provider: &str| {
+        let item = home.run(&["status", "-o", "json"]).quiet().json()["items"][0].take();
+        let of = |session: &Value, name: &str| (session[name].clone(), session["state"].clone());
+        assert_eq!(of(&item["session"], "vault"), (json!("corp"), json!(vault)), "{item}");
+        assert_eq!(of(&item["providerSession"], "provider"), (json!("sso"), json!(provider)), "{item}");
+        let table = home.run(&["status"]).quiet().stdout;
+        assert!(table.contains(&format!("{vault} (sso: {provider})")), "{table}");
+    };
+    states("absent", "absent");
+    let run = home.run(&["doctor", "--offline"]);
+    assert!(run.code == 3 && run.stdout.contains("a person must log in at `sso` by `oidc`"), "{run:?}");
+    provider_session_of(&home, 3600);
+    states("absent", "valid");
+    let run = home.run(&["doctor", "--offline"]).quiet();
+    assert!(run.stdout.contains("logged in at `sso` by `oidc` until"), "{run:?}");
+    provider_session_of(&home, -1);
+    states("absent", "expired");
+}
+
 #[test]
 fn status_has_the_fields_that_programs_read_and_never_asks_anybody() {
     let (engine, cluster) = (engine::shared(), Cluster::shared());
