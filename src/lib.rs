@@ -53,6 +53,7 @@ pub mod process;
 mod program;
 pub mod prompt;
 pub mod renew;
+pub mod reseal;
 pub mod revoke;
 pub mod scope;
 pub mod sign_in;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::seal::Kind;
 use super::shelf::Shelf;
-use super::{Acquired, CacheKey, KeyBuilder};
+use super::{Acquired, CacheKey, KeyBuilder, Resealed};
 use crate::keystore::Place;
 use crate::oidc::{ProviderSession, ProviderSessionStore, Turn};
 use crate::token::Timestamp;
@@ -35,6 +35,12 @@ impl ProviderSessions {
         let folder = place.state_folder.as_ref().map(|folder| folder.join("sessions"));
         let shelf = Shelf::new(Arc::clone(place), folder, Kind::ProviderSession, true);
         Self { shelf, lock_wait, waiting }
+    }
+
+    /// Seals every session with the key of now; waits as for a lock of somebody else's.
+    #[must_use]
+    pub fn reseal(&self) -> Resealed {
+        self.shelf.reseal(self.lock_wait)
     }
 }
 
@@ -146,6 +152,7 @@ mod tests {
             cache_folder: None,
             state_folder: Some(folder.path().join("state")),
             reasons: Vec::new(),
+            keyrings: None,
         };
         ProviderSessions::new(&Arc::new(place), Duration::ZERO, Box::new(|| {}))
     }

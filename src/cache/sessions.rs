@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::seal::Kind;
 use super::shelf::{Shelf, not_encoded};
-use super::{Acquired, CacheError, CacheKey, KeyBuilder};
+use super::{Acquired, CacheError, CacheKey, KeyBuilder, Resealed};
 use crate::keystore::Place;
 use crate::token::Timestamp;
 use crate::vault::session::{Session, SessionKey, SessionStore};
@@ -49,6 +49,12 @@ impl Sessions {
     #[must_use]
     pub fn list(&self) -> Vec<(SessionKey, Session)> {
         self.shelf.keys().iter().filter_map(|key| decode(&self.shelf.load(key)?)).collect()
+    }
+
+    /// Seals every session with the key of now; waits as for a lock of somebody else's.
+    #[must_use]
+    pub fn reseal(&self) -> Resealed {
+        self.shelf.reseal(self.lock_wait)
     }
 }
 
@@ -157,6 +163,7 @@ mod tests {
             cache_folder: None,
             state_folder: Some(folder.path().join("state")),
             reasons: Vec::new(),
+            keyrings: None,
         };
         Sessions::new(&Arc::new(place), Duration::ZERO, Box::new(|| {}))
     }

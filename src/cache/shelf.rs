@@ -28,6 +28,15 @@ pub(super) struct Shelf {
     durable: bool,
 }
 
+/// What became of entries that were to be sealed anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resealed {
+    /// The key of now seals them.
+    pub sealed: usize,
+    /// They are as they were.
+    pub left: usize,
+}
+
 impl Shelf {
     pub(super) fn new(place: Arc<Place>, folder: Option<PathBuf>, kind: Kind, durable: bool) -> Self {
         Self { place, folder, kind, durable }
@@ -60,7 +69,39 @@ impl Shelf {
         let seal = self.seal()?;
         // A folder is opened for each use: it may be removed at any time.
         let folder = Folder::open(self.folder.as_deref()?).ok()?;
-        seal.open(self.kind, key, folder.read(&self.file_name(key))?)
+        let file = folder.read(&self.file_name(key))?;
+        seal.open(self.kind, key, file).or_else(|| self.open_by_another_key(&folder, key))
+    }
+
+    fn open_by_another_key(&self, folder: &Folder, key: &CacheKey) -> Option<Zeroizing<Vec<u8>>> {
+        self.place.other_keys().iter().find_map(|other| {
+            let seal = Seal::of(self.place.tier, Some(other))?;
+            // Opening works in place, so what did not open has to be read again.
+            seal.open(self.kind, key, folder.read(&self.file_name(key))?)
+        })
+    }
+
+    /// Seals with the key of now what another one sealed.
+    pub(super) fn reseal(&self, wait: Duration) -> Resealed {
+        let mut count = Resealed::default();
+        for key in self.keys() {
+            // Whoever holds it is about to write. Without a lock what he writes could be undone here;
+            // the key before opens it as it is.
+            let _lock = match self.lock(&key, wait, &mut || ()) {
+                Acquired::Guard(guard) => guard,
+                Acquired::Busy | Acquired::Unsupported(_) => {
+                    count.left += 1;
+                    continue;
+                }
+            };
+            match self.load(&key).map(|content| self.store(&key, &content)) {
+                Some(Ok(())) => count.sealed += 1,
+                Some(Err(_)) => count.left += 1,
+                // A miss, with whatever key.
+                None => {}
+            }
+        }
+        count
     }
 
     /// Puts content under this name; nothing where nothing is kept.

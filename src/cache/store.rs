@@ -13,7 +13,7 @@ use super::failure::KeptFailure;
 use super::file::FolderError;
 use super::seal::Kind;
 use super::shelf::{Shelf, not_encoded};
-use super::{About, Acquired, CacheKey, HandOuts, Kept, hand_outs};
+use super::{About, Acquired, CacheKey, HandOuts, Kept, Resealed, hand_outs};
 use crate::error::{ExitCode, Failure};
 use crate::keystore::Place;
 use crate::token::{Timestamp, Token};
@@ -159,6 +159,12 @@ impl TokenStore {
         Ok(true)
     }
 
+    /// Seals every token with the key of now; waits for so long for each that somebody works on.
+    #[must_use]
+    pub fn reseal(&self, wait: Duration) -> Resealed {
+        self.tokens.reseal(wait)
+    }
+
     /// All entries that open, in the order of their names, for `status` and `logout`.
     #[must_use]
     pub fn list(&self) -> Vec<(CacheKey, Kept)> {
@@ -191,6 +197,7 @@ mod tests {
             cache_folder: Some(folder.path().join("cache")),
             state_folder: Some(folder.path().join("state")),
             reasons: Vec::new(),
+            keyrings: None,
         })
     }
 

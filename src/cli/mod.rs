@@ -14,6 +14,7 @@ mod output;
 mod profiles;
 mod refresh;
 mod renew;
+mod reseal;
 mod revoke;
 mod serve;
 mod source;
@@ -67,6 +68,8 @@ enum Command {
     Doctor(doctor::Flags),
     /// Fetch a new token now
     Refresh(refresh::Flags),
+    /// Make a new sealing key, and seal with it what is kept
+    Reseal(reseal::Flags),
     /// Print the bare token for other programs
     Token(token::Flags),
     /// Let a profile's tokens go to one more cluster
@@ -193,6 +196,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
             Command::Federation(flags) => federation::run(flags, &mut context),
             Command::Auth(auth) => databricks::run(auth, &mut context),
             Command::Renew => renew::run(clock),
+            Command::Reseal(flags) => reseal::run(&flags, &context),
             Command::Version(flags) => version::run(&flags),
         },
     };
@@ -220,6 +224,7 @@ impl Command {
             Self::Status(_) => "status",
             Self::Doctor(_) => "doctor",
             Self::Refresh(_) => "refresh",
+            Self::Reseal(_) => "reseal",
             Self::Token(_) => "token",
             Self::Trust(_) => "trust",
             Self::Serve(_) => "serve",

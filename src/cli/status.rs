@@ -30,12 +30,15 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<ExitCode, Error
     let mut wanted = flags.profiles;
     wanted.extend(context.profile.take());
     let now = (context.clock)();
+    // Before a call of our own makes the key elsewhere.
+    let reasons = match context.verbose {
+        0 => Vec::new(),
+        _ => inventory::place_reasons(&context.env, context.config.as_ref())?,
+    };
     let list = List { items: inventory::of(&context.env, settings, wanted, now)? };
     output::document(flags.output, "StatusList", &list, || table(&list.items))?;
-    if context.verbose > 0 {
-        for reason in inventory::place_reasons(&context.env, context.config.as_ref())? {
-            output::note(&reason);
-        }
+    for reason in reasons {
+        output::note(&reason);
     }
     Ok(DONE)
 }

@@ -121,8 +121,10 @@ fn of_exec_and_store() {
     let errors = vec![
         StoreError::NoKeyring { reasons: names(&["system keyring: it is locked", "kernel keyring: no"]) },
         StoreError::NoFolder { store: "plain", reasons: names(&["the environment names no home directory"]) },
+        StoreError::NotSealed { reasons: names(&["system keyring: it is locked"]) },
+        StoreError::NotReplaced { why: "system keyring: it is locked".into() },
     ];
-    all!(errors, StoreError: NoKeyring NoFolder);
+    all!(errors, StoreError: NoKeyring NoFolder NotSealed NotReplaced);
     assert_data_eq!(told(errors), file!["words/store.txt"].raw());
 }
 

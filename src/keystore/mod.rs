@@ -17,13 +17,17 @@ use crate::cache::file::Folder;
 use crate::cache::lock::{self, Acquired};
 use crate::config::Store;
 use crate::env::Env;
-use crate::error::{ExitCode, Explain};
 
+mod error;
 #[cfg(target_os = "linux")]
 mod kernel;
 #[cfg(target_os = "linux")]
 mod memory;
+mod rotation;
 mod system;
+
+pub use error::StoreError;
+pub use rotation::Keyrings;
 
 /// Under which name the key is kept in every keyring; `VAULTTOKEN_KEYRING_SERVICE` overrides it,
 /// so that a test, or a second installation, has a key of its own. Otherwise a user has one key,
@@ -93,56 +97,23 @@ pub struct Place {
     pub state_folder: Option<PathBuf>,
     /// Why better tiers or folders were not had, best first; `status` and `doctor` say it.
     pub reasons: Vec<String>,
+    /// Where the key was found, in the two sealed tiers.
+    pub keyrings: Option<Keyrings>,
 }
 
 impl Place {
     /// The place that keeps nothing.
     #[must_use]
     pub fn nowhere(reasons: Vec<String>) -> Self {
-        Self { tier: Tier::None, key: None, cache_folder: None, state_folder: None, reasons }
+        Self { tier: Tier::None, key: None, cache_folder: None, state_folder: None, reasons, keyrings: None }
     }
-}
 
-/// Why there is no place.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// `store: sealed`, and no keyring can be had.
-    #[error("`store: sealed` needs a keyring, and none can be used")]
-    NoKeyring {
-        /// What was tried and how it failed.
-        reasons: Vec<String>,
-    },
-    /// `store: sealed` or `store: plain` without any folder.
-    #[error("`store: {store}` needs a folder for what it keeps, and there is none")]
-    NoFolder {
-        /// The value of `store`.
-        store: &'static str,
-        /// What was tried and how it failed.
-        reasons: Vec<String>,
-    },
-}
-
-impl Explain for StoreError {
-    fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::NoKeyring { .. } | Self::NoFolder { .. } => ExitCode::NoStore,
-        }
-    }
-    fn why(&self) -> Option<String> {
-        match self {
-            Self::NoKeyring { reasons } | Self::NoFolder { reasons, .. } => Some(reasons.join("; ")),
-        }
-    }
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoKeyring { .. } => Some(
-                "unlock the keyring of this session, or allow less with `store: auto` in the settings file"
-                    .into(),
-            ),
-            Self::NoFolder { .. } => Some(
-                "set `HOME`, or `VAULTTOKEN_CACHE_DIR` and `VAULTTOKEN_STATE_DIR`, to folders of this user"
-                    .into(),
-            ),
+    /// The other keys that may open what ours does not: of before and, where somebody made a new one
+    /// while we run, of now.
+    pub(crate) fn other_keys(&self) -> Vec<SealingKey> {
+        match (&self.keyrings, &self.key) {
+            (Some(keyrings), Some(key)) => keyrings.others(key),
+            _ => Vec::new(),
         }
     }
 }
@@ -159,20 +130,22 @@ impl Keystore {
             Store::Auto => Ok(Self::automatic(env, patience)),
             Store::Sealed => {
                 let mut reasons = Vec::new();
-                let Some((tier, key)) = sealing_key(env, patience, &mut reasons) else {
+                let Some(Found { tier, key, keyrings }) = sealing_key(env, patience, &mut reasons) else {
                     return Err(StoreError::NoKeyring { reasons });
                 };
                 let Some((cache_folder, state_folder)) = folders(env, &mut reasons) else {
                     return Err(StoreError::NoFolder { store: "sealed", reasons });
                 };
-                Ok(Place { tier, key: Some(key), cache_folder, state_folder, reasons })
+                let (key, keyrings) = (Some(key), Some(keyrings));
+                Ok(Place { tier, key, cache_folder, state_folder, reasons, keyrings })
             }
             Store::Plain => {
                 let (cache_folder, state_folder) = (env.cache_folder(), env.state_folder());
                 if cache_folder.is_none() && state_folder.is_none() {
                     return Err(StoreError::NoFolder { store: "plain", reasons: vec![NO_HOME.into()] });
                 }
-                Ok(Place { tier: Tier::Plain, key: None, cache_folder, state_folder, reasons: Vec::new() })
+                let place = Place::nowhere(Vec::new());
+                Ok(Place { tier: Tier::Plain, cache_folder, state_folder, ..place })
             }
             Store::None => Ok(Place::nowhere(Vec::new())),
         }
@@ -186,10 +159,11 @@ impl Keystore {
 
     fn automatic(env: &Env, patience: Duration) -> Place {
         let mut reasons = Vec::new();
-        if let Some((tier, key)) = sealing_key(env, patience, &mut reasons) {
+        if let Some(Found { tier, key, keyrings }) = sealing_key(env, patience, &mut reasons) {
             return match folders(env, &mut reasons) {
                 Some((cache_folder, state_folder)) => {
-                    Place { tier, key: Some(key), cache_folder, state_folder, reasons }
+                    let (key, keyrings) = (Some(key), Some(keyrings));
+                    Place { tier, key, cache_folder, state_folder, reasons, keyrings }
                 }
                 None => Place::nowhere(reasons),
             };
@@ -197,13 +171,46 @@ impl Keystore {
         match in_memory(env, &mut reasons) {
             Some(folder) => Place {
                 tier: Tier::Plain,
-                key: None,
                 cache_folder: Some(folder.clone()),
                 state_folder: Some(folder),
-                reasons,
+                ..Place::nowhere(reasons)
             },
             None => Place::nowhere(reasons),
         }
+    }
+
+    /// Replaces the key of a place by a new one; the one before stays beside it. `reseal` is called
+    /// before and after, to seal anew what an older key sealed.
+    ///
+    /// # Errors
+    /// Nothing is sealed there, another process does the same, or a keyring refuses. The place is as
+    /// it was, or has its new key.
+    pub fn replace_key(
+        policy: Store,
+        env: &Env,
+        patience: Duration,
+        reseal: &mut dyn FnMut(Place),
+    ) -> Result<(), StoreError> {
+        let Place { tier, key, reasons, .. } = Self::open(policy, env, patience)?;
+        if key.is_none() {
+            return Err(StoreError::NotSealed { reasons });
+        }
+        let refused = |why: String| StoreError::NotReplaced { why };
+        // Of two at once one would put the key before the last into nobody's place.
+        let _lock = match creation_lock(env, patience) {
+            Some(Acquired::Guard(guard)) => guard,
+            Some(Acquired::Unsupported(why)) => return Err(refused(why)),
+            Some(Acquired::Busy) | None => {
+                return Err(refused("another process makes a key at this moment".into()));
+            }
+        };
+        if tier == Tier::Keyring {
+            rotation::settle(env, patience).map_err(refused)?;
+        }
+        reseal(Self::open(policy, env, patience)?);
+        rotation::replace(tier, env, patience).map_err(refused)?;
+        reseal(Self::open(policy, env, patience)?);
+        Ok(())
     }
 }
 
@@ -240,22 +247,32 @@ fn service(env: &Env) -> &str {
     env.filled("VAULTTOKEN_KEYRING_SERVICE").unwrap_or(SERVICE)
 }
 
+/// A key, and where it was found.
+struct Found {
+    tier: Tier,
+    key: SealingKey,
+    keyrings: Keyrings,
+}
+
 /// The key: the kernel's copy, else that of the system's keyring, else one in the kernel alone.
 #[cfg(target_os = "linux")]
-fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Option<(Tier, SealingKey)> {
+fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Option<Found> {
     use kernel::Origin;
 
     let name = service(env);
     let kept = |found: Option<(Origin, SealingKey)>| {
-        found.map(|(origin, key)| match origin {
-            Origin::System => (Tier::Keyring, key),
-            Origin::Alone => (Tier::KernelKeyring, key),
+        found.map(|(origin, key)| {
+            let tier = match origin {
+                Origin::System => Tier::Keyring,
+                Origin::Alone => Tier::KernelKeyring,
+            };
+            Found { tier, key, keyrings: Keyrings::of_kernel(name) }
         })
     };
     let in_kernel = kernel::read(name);
     let kernel_refuses = in_kernel.as_ref().err().map(|why| format!("kernel keyring: {why}"));
     if let Some(found) = kept(in_kernel.ok().flatten()) {
-        if found.0 == Tier::KernelKeyring {
+        if found.tier == Tier::KernelKeyring {
             reasons.push("system keyring: it could not be used when the key was made".into());
         }
         return Some(found);
@@ -263,14 +280,18 @@ fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Opti
     match from_system(name, env, patience) {
         Ok(key) => {
             // Without the copy every call asks the system's keyring: slower, not worse.
-            let copied = match kernel_refuses {
-                Some(why) => Err(why),
-                None => {
-                    kernel::write(name, Origin::System, &key).map_err(|why| format!("kernel keyring: {why}"))
-                }
+            let copied = if let Some(why) = kernel_refuses {
+                Err(why)
+            } else {
+                rotation::copy_previous(name, env, patience);
+                kernel::write(name, Origin::System, &key).map_err(|why| format!("kernel keyring: {why}"))
+            };
+            let keyrings = match &copied {
+                Ok(()) => Keyrings::of_kernel(name),
+                Err(_) => Keyrings::of_system(name, env, patience),
             };
             reasons.extend(copied.err());
-            return Some((Tier::Keyring, key));
+            return Some(Found { tier: Tier::Keyring, key, keyrings });
         }
         Err(why) => reasons.push(format!("system keyring: {why}")),
     }
@@ -303,9 +324,13 @@ fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Opti
 
 /// The key: that of the system's keyring.
 #[cfg(not(target_os = "linux"))]
-fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Option<(Tier, SealingKey)> {
-    match from_system(service(env), env, patience) {
-        Ok(key) => Some((Tier::Keyring, key)),
+fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Option<Found> {
+    let name = service(env);
+    match from_system(name, env, patience) {
+        Ok(key) => {
+            let keyrings = Keyrings::of_system(name, env, patience);
+            Some(Found { tier: Tier::Keyring, key, keyrings })
+        }
         Err(why) => {
             reasons.push(format!("system keyring: {why}"));
             None
@@ -323,12 +348,9 @@ fn from_system(name: &str, env: &Env, patience: Duration) -> Result<SealingKey, 
 
 /// Held while a key is created, so that two processes do not seal with two keys. Where it cannot
 /// be had, the worst is that one of them wrote an entry that nobody can open.
-fn creation_lock(env: &Env, patience: Duration) -> Option<lock::Guard> {
+fn creation_lock(env: &Env, patience: Duration) -> Option<Acquired> {
     let folder = Folder::create(&env.cache_folder().or_else(|| env.state_folder())?).ok()?;
-    match lock::acquire(&folder, "keystore.lock", patience, &mut || {}) {
-        Acquired::Guard(guard) => Some(guard),
-        Acquired::Busy | Acquired::Unsupported(_) => None,
-    }
+    Some(lock::acquire(&folder, "keystore.lock", patience, &mut || {}))
 }
 
 #[cfg(test)]
@@ -336,6 +358,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::error::{ExitCode, Explain as _};
 
     const PATIENCE: Duration = Duration::from_secs(2);
 

@@ -383,7 +383,7 @@ fn run_until_signal(home: &Home, arguments: &[&str], vault: &Double, signal: &st
 
 /// Runs what follows where the kernel refuses its keyring, as the seccomp profiles of container
 /// runtimes do: a filter that answers EPERM to `add_key`, `request_key` and `keyctl`.
-const DENY_KEYRINGS: &str = r"
+pub const DENY_KEYRINGS: &str = r"
     my ($prctl, @denied) = `uname -m` =~ /aarch64/ ? (167, 217, 218, 219) : (157, 248, 249, 250);
     my $filter = pack('SCCL', 0x20, 0, 0, 0);
     for my $at (0..2) { $filter .= pack('SCCL', 0x15, 3 - $at, 0, $denied[$at]) }

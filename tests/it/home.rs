@@ -14,11 +14,14 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::kernel_keys;
 use crate::rig::{Cluster, tool, unique};
 use crate::terminal::Terminal;
 
 /// The binary under test.
 pub const PLUGIN: &str = env!("CARGO_BIN_EXE_kubectl-vaulttoken");
+
+const KEYRING_SERVICE: &str = "VAULTTOKEN_KEYRING_SERVICE";
 
 /// One person's home.
 pub struct Home {
@@ -90,8 +93,8 @@ impl Home {
             ("HOME".to_owned(), folder.path().display().to_string()),
             ("PATH".to_owned(), format!("{}:/usr/bin:/bin", Path::new(PLUGIN).parent().unwrap().display())),
             ("XDG_RUNTIME_DIR".to_owned(), path("run")),
-            // Of its own, so that homes of parallel tests do not share a sealing key.
-            ("VAULTTOKEN_KEYRING_SERVICE".to_owned(), unique("vaulttoken-test")),
+            // Of its own, so that homes do not share a sealing key, nor find that of an earlier run.
+            (KEYRING_SERVICE.to_owned(), folder.path().file_name().unwrap().to_str().unwrap().to_owned()),
         ]);
         Self {
             folder,
@@ -104,6 +107,11 @@ impl Home {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Under which name this home's sealing key is kept.
+    pub fn keyring_service(&self) -> String {
+        self.environment.borrow()[KEYRING_SERVICE].clone()
     }
 
     /// Writes a file of this home, with its folders.
@@ -360,6 +368,10 @@ fn files_beneath(folder: &Path) -> Vec<PathBuf> {
 
 impl Drop for Home {
     fn drop(&mut self) {
+        // The kernel lets a user have so many keys and no more.
+        let name = self.keyring_service();
+        kernel_keys::remove(&format!("{name}.previous"));
+        kernel_keys::remove(&name);
         // Plain stores and a test that fails anyway have nothing to prove here.
         if !std::thread::panicking() {
             let leaks = self.leaks();

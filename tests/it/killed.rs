@@ -29,8 +29,8 @@ fn kill_at(scene: &Scene<'_>, point: &Point, trace: &Path) -> Outcome {
     // given is lost.
     let again = usize::from(!left.has_fresh_token);
     let (log_ins_allowed, mints_allowed) = match scene.scenario.before {
-        Before::Nothing => (1..=1 + usize::from(!left.has_session), 1..=1 + again),
-        Before::Fresh => (0..=0, 0..=1),
+        Before::Nothing | Before::NoKey => (1..=1 + usize::from(!left.has_session), 1..=1 + again),
+        Before::Fresh => (0..=0, 0..=usize::from(scene.scenario.arguments == ["refresh"])),
         Before::Due => (0..=0, 1..=1 + again),
     };
     let is_bounded = log_ins_allowed.contains(&log_ins) && mints_allowed.contains(&mints) && renewals <= 2;
@@ -57,6 +57,19 @@ fn a_first_call_that_is_killed_anywhere_costs_the_next_one_what_was_not_kept() {
     static SCENARIO: Scenario =
         Scenario { arguments: &["get-token"], before: Before::Nothing, who: Who::Client };
     kill_everywhere(&SCENARIO);
+}
+
+#[test]
+fn a_first_call_that_is_killed_while_it_makes_the_sealing_key_wedges_nobody() {
+    static SCENARIO: Scenario =
+        Scenario { arguments: &["get-token"], before: Before::NoKey, who: Who::Client };
+    kill_everywhere(&SCENARIO);
+}
+
+#[test]
+fn a_new_sealing_key_that_is_killed_anywhere_loses_nothing() {
+    static SCENARIO: Scenario = Scenario { arguments: &["reseal"], before: Before::Fresh, who: Who::Person };
+    assert_eq!(kill_everywhere(&SCENARIO), 0);
 }
 
 #[test]

@@ -42,6 +42,8 @@ mod heal;
 mod hit;
 mod home;
 mod journal;
+mod kernel_keys;
+mod keystore;
 mod killed;
 mod krew;
 mod kube_rs;

@@ -22,6 +22,7 @@ use vaulttoken::renew::Task;
 use crate::engine::{self, subject};
 use crate::front::World;
 use crate::home::{PLUGIN, exec_info};
+use crate::kernel_keys;
 use crate::rig::{Cluster, folder, tool, unique};
 
 /// What the next call may use of the network. A wedge at a lock would last longer.
@@ -38,6 +39,8 @@ const RENEW: &str = "/v1/auth/token/renew-self";
 #[derive(Clone, Copy, PartialEq)]
 pub enum Before {
     Nothing,
+    /// Not even a sealing key.
+    NoKey,
     /// A session and a fresh token.
     Fresh,
     /// A session that wanes, and a token that is due.
@@ -49,6 +52,13 @@ pub struct Scenario {
     pub arguments: &'static [&'static str],
     pub before: Before,
     pub who: Who,
+}
+
+impl Scenario {
+    /// Whether a token and a session are there before.
+    pub fn has_entries(&self) -> bool {
+        matches!(self.before, Before::Fresh | Before::Due)
+    }
 }
 
 /// Who runs it.
@@ -79,17 +89,24 @@ pub struct Scene<'a> {
     pub scenario: &'static Scenario,
     /// The files that are there before.
     files: Vec<(PathBuf, Vec<u8>)>,
+    /// The sealing key that is there before, where a run changes it.
+    key: Option<(String, Vec<u8>)>,
 }
 
 impl Scene<'_> {
     pub fn new<'a>(world: World<'a>, scenario: &'static Scenario) -> Scene<'a> {
-        let mut scene = Scene { world, scenario, files: Vec::new() };
+        let mut scene = Scene { world, scenario, files: Vec::new(), key: None };
         // Also where nothing is to be there before: the key is made once.
         scene.world.home.get_token(&[], scene.says_which_cluster().then(info).as_ref()).quiet();
         if scenario.before == Before::Due {
             scene.age();
         }
-        if scenario.before != Before::Nothing {
+        if scenario.arguments == ["reseal"] {
+            let name = scene.world.home.keyring_service();
+            scene.key = kernel_keys::read(&name).map(|key| (name, key));
+            assert!(scene.key.is_some(), "the kernel refuses its keyring");
+        }
+        if scenario.has_entries() {
             let folders = [scene.cache(), scene.sessions(), scene.state()];
             scene.files = folders.iter().flat_map(|path| kept(path)).collect();
             let known = usize::from(scene.says_which_cluster());
@@ -138,6 +155,15 @@ impl Scene<'_> {
     fn reset(&self) {
         for path in [self.cache(), self.state()] {
             let _ = fs::remove_dir_all(&path);
+        }
+        let previous = format!("{}.previous", self.world.home.keyring_service());
+        match (&self.key, self.scenario.before) {
+            (Some((name, key)), _) => {
+                kernel_keys::write(name, key);
+                kernel_keys::remove(&previous);
+            }
+            (None, Before::NoKey) => kernel_keys::remove(&self.world.home.keyring_service()),
+            (None, _) => {}
         }
         for (path, content) in &self.files {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -208,7 +234,7 @@ impl Scene<'_> {
         let sessions = Sessions::new(&place, Duration::ZERO, Box::new(|| ())).list();
         assert_eq!(kept(&self.cache()).len(), tokens.len(), "{what:?}: half written");
         assert_eq!(kept(&self.sessions()).len(), sessions.len(), "{what:?}: half written");
-        if self.scenario.before != Before::Nothing {
+        if self.scenario.has_entries() {
             assert_eq!((tokens.len(), sessions.len()), (1, 1), "{what:?}: lost");
         }
         if let Ok(content) = fs::read(self.state().join(journal::NAME)) {

@@ -127,8 +127,14 @@ fn start_service(folder: &Path, home: &Path, bus_address: &str) -> Process {
     // The password comes on standard input, which the rig's processes do not have.
     let script = home.join("start");
     let program = tool("gnome-keyring-daemon");
-    let text =
-        format!("printf test | exec {} --foreground --unlock --components=secrets\n", program.display());
+    let password = home.join("password");
+    std::fs::write(&password, "test").unwrap();
+    // Not from a pipe: the daemon is to be the rig's own child, which it can stop.
+    let text = format!(
+        "exec {} --foreground --unlock --components=secrets <{}\n",
+        program.display(),
+        password.display()
+    );
     std::fs::write(&script, text).unwrap();
     let home_text = home.display().to_string();
     let environment = [
@@ -142,15 +148,18 @@ fn start_service(folder: &Path, home: &Path, bus_address: &str) -> Process {
     let mut service = Process::start("gnome-keyring", folder, shell, &arguments, &environment);
     service
         .wait_until("on its bus", LIMIT, || {
-            // Its default collection exists once the password was taken.
-            let found = Command::new(tool("secret-tool"))
-                .args(["search", "rig", "ready"])
+            // Its default collection comes some moments after it is on the bus.
+            let mut child = Command::new(tool("secret-tool"))
+                .args(["store", "--label=rig", "rig", "ready"])
                 .env_clear()
                 .envs(environment)
+                .stdin(Stdio::piped())
                 .stderr(Stdio::null())
-                .status()
+                .spawn()
                 .unwrap();
-            found.success().then_some(())
+            // Whoever found no service does not read.
+            let _ = child.stdin.take().expect("is piped").write_all(b"ready");
+            child.wait().unwrap().success().then_some(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
     service

@@ -43,6 +43,18 @@ pub(super) fn create(service: &str, env: &Env, patience: Duration) -> Result<Sea
     })
 }
 
+/// Keeps this key in the place of what is kept under this name.
+pub(super) fn replace(service: &str, key: &SealingKey, env: &Env, patience: Duration) -> Result<(), String> {
+    backend::is_reachable(env)?;
+    let (service, key) = (service.to_owned(), SealingKey::from_bytes(*key.expose()));
+    within(patience, move || {
+        backend::write(&service, &key)?;
+        let kept = backend::read(&service)?;
+        let is_kept = kept.is_some_and(|kept| kept.expose() == key.expose());
+        is_kept.then_some(()).ok_or_else(|| "it did not keep the key".into())
+    })
+}
+
 /// Runs something that may hang. Its thread is left to itself then, and ends with the process.
 fn within<T: Send + 'static>(
     patience: Duration,
