@@ -3,6 +3,7 @@
 //! One file per command. Nothing here opens a connection or knows a wire format; the clock and the
 //! environment are read here once and handed down.
 
+mod completion;
 mod databricks;
 mod doctor;
 mod exec;
@@ -86,6 +87,8 @@ enum Command {
     /// Renew what a call of get-token found due; started by that call, never by a person
     #[command(hide = true)]
     Renew,
+    /// Print what a shell needs to complete command lines
+    Completion(completion::Flags),
     /// Show the version and how it was built
     Version(version::Flags),
 }
@@ -156,6 +159,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
     let program = called_as(&env);
     let mut calling = Calling { program: program.to_owned(), ..Calling::default() };
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(words) = completion::asked(&arguments) {
+        return ended(completion::complete(&words, &env), &calling);
+    }
     let line = if databricks::is_called(&arguments) {
         match databricks::parse(&arguments) {
             Ok(databricks::Call::Version { as_json }) => {
@@ -197,6 +203,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Env, clock: fn() 
             Command::Auth(auth) => databricks::run(auth, &mut context),
             Command::Renew => renew::run(clock),
             Command::Reseal(flags) => reseal::run(&flags, &context),
+            Command::Completion(flags) => completion::run(&flags),
             Command::Version(flags) => version::run(&flags),
         },
     };
@@ -225,6 +232,7 @@ impl Command {
             Self::Doctor(_) => "doctor",
             Self::Refresh(_) => "refresh",
             Self::Reseal(_) => "reseal",
+            Self::Completion(_) => "completion",
             Self::Token(_) => "token",
             Self::Trust(_) => "trust",
             Self::Serve(_) => "serve",

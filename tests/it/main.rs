@@ -24,6 +24,7 @@ mod browser_log_ins;
 mod cases;
 mod clouds;
 mod commands;
+mod completion;
 mod databricks;
 mod databricks_people;
 mod databricks_sdk;

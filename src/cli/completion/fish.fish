@@ -1,0 +1,16 @@
+# fish completion of kubectl-vaulttoken. In config.fish: kubectl-vaulttoken completion fish | source
+
+function __kubectl_vaulttoken_complete
+    set -l typed (commandline -cop) (commandline -ct)
+    for line in (kubectl-vaulttoken __complete $typed[2..-1] 2>/dev/null)
+        switch $line
+            case ':0'
+                __fish_complete_path (string replace -r -- '^--[^=]*=' '' $typed[-1])
+            case ':*'
+            case '*'
+                echo $line
+        end
+    end
+end
+
+complete -c kubectl-vaulttoken -f -a '(__kubectl_vaulttoken_complete)'
