@@ -264,6 +264,11 @@ mod tests {
         let path = format!("::.:bin:{}:{}", folder.path().display(), other.path().display());
         assert_eq!(find("agent", Some(&path)), Some(program));
         assert_eq!(find("agent", Some(".:")), None);
+        // A folder that has it, named from where the caller stands.
+        let up = "../".repeat(std::env::current_dir().unwrap().components().count());
+        let relative = format!("{up}{}", other.path().strip_prefix("/").unwrap().display());
+        assert!(Path::new(&relative).join("agent").exists());
+        assert_eq!(find("agent", Some(&relative)), None);
         assert_eq!(find("agent", None), None);
     }
 

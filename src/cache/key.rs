@@ -243,6 +243,10 @@ mod tests {
             start().list("a", ["bc"]).finish(),
             start().part("a", "1").part("b", "2").finish(),
             start().part("b", "2").part("a", "1").finish(),
+            // Values that look like what separates parts.
+            start().part("a", "1b\u{1}2").finish(),
+            start().list("a", ["\u{1}"]).finish(),
+            start().list("a", ["b\u{1}c"]).finish(),
         ];
         for (place, key) in keys.iter().enumerate() {
             assert!(!keys[..place].contains(key), "{place}");
