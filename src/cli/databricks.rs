@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::Local;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -19,7 +20,7 @@ use crate::databricks::profiles::Asked;
 use crate::databricks::{DatabricksError, Host, Profiles, cfg, tokens};
 use crate::desk;
 use crate::env::Env;
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ExitCode, printable};
 use crate::issue::{self, Conditions, Issued};
 use crate::token::Timestamp;
 
@@ -89,6 +90,9 @@ struct Flags {
     /// Account, among those of one host
     #[arg(long, value_name = "ID")]
     account_id: Option<String>,
+    /// A unified host: it is found by its name like every other, so this says nothing new
+    #[arg(long, hide = true)]
+    experimental_is_unified_host: bool,
     /// A token that is not older than a few seconds
     #[arg(long)]
     force_refresh: bool,
@@ -115,7 +119,9 @@ pub(super) enum Call {
 /// Reads the command line of such a call.
 pub(super) fn parse(arguments: &[OsString]) -> Result<Call, clap::Error> {
     let mut definitions = CommandLine::command();
-    let matches = definitions.try_get_matches_from_mut(arguments)?;
+    let matches = definitions
+        .try_get_matches_from_mut(arguments)
+        .map_err(|error| in_the_words_of_the_cli(error, &mut definitions))?;
     let line = CommandLine::from_arg_matches(&matches)?;
     let common = Common {
         config: None,
@@ -128,6 +134,17 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Call, clap::Error> {
         Some(Command::Auth(auth)) => Ok(Call::Auth(auth, common)),
         Some(Command::Version { output: Form::Json }) => Ok(Call::Version { as_json: true }),
         Some(Command::Version { output: Form::Text }) | None => Ok(Call::Version { as_json: false }),
+    }
+}
+
+/// A flag that is not there, in the words that SDKs look for before they try without it (`unknown flag:
+/// --profile`, in `config/cli_token_source.go` and `DatabricksCliCredentials.js`).
+pub(super) fn in_the_words_of_the_cli(error: clap::Error, definitions: &mut clap::Command) -> clap::Error {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) if error.kind() == ErrorKind::UnknownArgument => {
+            definitions.error(ErrorKind::UnknownArgument, format!("unknown flag: {}", printable(flag)))
+        }
+        _ => error,
     }
 }
 

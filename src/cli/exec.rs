@@ -1,5 +1,6 @@
 //! `exec`: runs a program that uses an SDK of Databricks', with a metadata service beside it that lives
-//! as long as the program does. The token itself is in nobody's environment.
+//! as long as the program does, or with this program in the place of the Databricks CLI. The token
+//! itself is in nobody's environment.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ pub(super) struct Flags {
     /// Give the program the subject token as well, for one whose code asks for `env-oidc`
     #[arg(long)]
     allow_env_token: bool,
+    /// For an SDK that knows no metadata service, as the one for Java: it runs us as the Databricks CLI
+    #[arg(long, conflicts_with = "allow_env_token")]
+    databricks_cli: bool,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
     program: Vec<OsString>,
@@ -51,19 +55,25 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<u8, Error> {
     let workspace = tokens.choose(&asked(context)?)?;
     let profile = workspace.profile.to_string();
     context.calling.profile = Some(profile.clone());
-    let mut set = vec![
-        ("DATABRICKS_HOST", SecretString::from(workspace.host.as_str())),
-        ("DATABRICKS_AUTH_TYPE", "metadata-service".into()),
-    ];
+    let mut set = vec![("DATABRICKS_HOST", SecretString::from(workspace.host.as_str()))];
     if let Some(account) = &workspace.exchange.account_id {
         set.push(("DATABRICKS_ACCOUNT_ID", account.as_str().into()));
     }
-    if flags.allow_env_token {
-        set.extend(subject(&workspace, context)?);
+    if flags.databricks_cli {
+        // The SDK names the host alone, and then this profile must be the only one.
+        tokens.choose(&Asked { host: Some(workspace.host.clone()), ..Asked::default() })?;
     }
     let tokens = Arc::new(tokens.only(profile));
     // Whoever must log in, or is refused, hears of it before the program begins.
     tokens.token(&workspace)?;
+    if flags.databricks_cli {
+        set.extend(as_the_cli()?);
+        return beside_a_program(Program { words: flags.program, set, unset: UNSET }.run());
+    }
+    if flags.allow_env_token {
+        set.extend(subject(&workspace, context)?);
+    }
+    set.push(("DATABRICKS_AUTH_TYPE", "metadata-service".into()));
     let calling = context.calling.clone();
     beside_a_program(async {
         let listener = Listener::bind(0, tokens, calling).await?;
@@ -73,6 +83,14 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<u8, Error> {
         service.abort();
         code
     })
+}
+
+/// What an SDK needs to run this program for a token. It reads the same settings as we do: those that only
+/// `--config` names have got no token by now.
+fn as_the_cli() -> Result<[(&'static str, SecretString); 2], Error> {
+    let fault = |error| Error::Fault(format!("this program cannot tell where it lies: {error}"));
+    let program = std::env::current_exe().map_err(fault)?.display().to_string();
+    Ok([("DATABRICKS_AUTH_TYPE", "databricks-cli".into()), ("DATABRICKS_CLI_PATH", program.into())])
 }
 
 /// What a program needs whose code asks for `env-oidc`: it does not look at the metadata service.

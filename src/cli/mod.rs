@@ -287,7 +287,9 @@ fn parse_any<W: Into<OsString> + Clone>(
         // Security: the message repeats what was typed, and a kubeconfig may have typed it. A line
         // break in it would write a line of its own, so the same mistake is told of printable words.
         let printable = arguments.iter().map(|word| printable(&word.clone().into().to_string_lossy()));
-        command.try_get_matches_from_mut(printable).err().unwrap_or(error)
+        let error = command.try_get_matches_from_mut(printable).err().unwrap_or(error);
+        let is_for_an_sdk = arguments.get(1).is_some_and(|word| word.clone().into() == "auth");
+        if is_for_an_sdk { databricks::in_the_words_of_the_cli(error, &mut command) } else { error }
     })?;
     CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }

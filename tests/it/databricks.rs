@@ -71,6 +71,15 @@ fn what_no_profile_is_for_is_named_with_the_profiles_that_there_are() {
             assert!(said.contains(words) && !said.contains("secret"), "{arguments:?}: {said}");
         }
     }
+    // SDKs for JavaScript say what kind of host it is; what they may say tomorrow they then leave out again.
+    let unified = ["auth", "token", "--host", "dbc-3.example", "--experimental-is-unified-host"];
+    let unknown = ["auth", "token", "--host", "dbc-3.example", "--of-tomorrow"];
+    for run in [home.run_program(&databricks, &unified), home.run(&unified)] {
+        assert!(run.failed(2).contains("is for https://dbc-3.example\n"), "{run:?}");
+    }
+    for run in [home.run_program(&databricks, &unknown), home.run(&unknown)] {
+        assert!(run.code == 2 && run.stderr.starts_with("error: unknown flag: --of-tomorrow\n"), "{run:?}");
+    }
     let run = home.run_program(&databricks, &["clusters", "list"]);
     assert_eq!(run.code, 2, "{run:?}");
     home.set("KUBERNETES_EXEC_INFO", "{}");

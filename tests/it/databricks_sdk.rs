@@ -220,6 +220,28 @@ fn the_program_of_the_published_question_works_unchanged_for_longer_than_a_token
 }
 
 #[test]
+fn an_sdk_that_knows_no_metadata_service_runs_us_as_the_databricks_cli() {
+    let lake = Lake::new();
+    let by_way = [
+        "import os",
+        "assert 'DATABRICKS_METADATA_SERVICE_URL' not in os.environ",
+        "assert 'DATABRICKS_TOKEN' not in os.environ",
+        "os.chdir('/')",
+    ];
+    let program = format!("{}\n{WHO}", by_way.join("\n"));
+    lake.home.set("DATABRICKS_TOKEN", "x");
+    let exec = ["exec", "--databricks-cli", "--"];
+    for sdk in SDKS {
+        let python = python(sdk).display().to_string();
+        let run = lake.home.run(&[&exec[..], &[&python, "-I", "-B", "-c", &program]].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (0, "7f\n"), "{sdk:?}: {run:?}");
+    }
+    assert_eq!(lake.home.run(&[&exec[..], &[&go(), "who"]].concat()).succeeded().stdout, "7f\n");
+    let both = lake.home.run(&["exec", "--databricks-cli", "--allow-env-token", "--", "true"]);
+    assert_eq!(both.code, 2, "{both:?}");
+}
+
+#[test]
 fn a_program_has_its_signals_its_exit_code_and_no_token_in_its_environment() {
     let lake = Lake::new();
     let home = &lake.home;
