@@ -127,7 +127,8 @@ pub fn vault(
     let deadline = Instant::now() + conditions.timeout;
     let note = Arc::clone(&conditions.note);
     let waiting = move || note("waiting for another process that logs in");
-    let sessions = Sessions::new(&desk.place, conditions.timeout, Box::new(waiting));
+    let sessions = Sessions::new(&desk.place, conditions.timeout, Box::new(waiting))
+        .of_repeatable(settings.auth.is_repeatable());
     let found_token = match settings.auth {
         AuthMethod::Token => found_token::find(&desk.env, &settings.address.to_string(), deadline)?,
         _ => None,

@@ -1,5 +1,5 @@
 //! Vault sessions between two calls: the same sealed files as tokens, in the state folder, and
-//! made durable, as losing one costs a person a log-in. It never speaks to a Vault.
+//! made durable where losing one costs a person a log-in. It never speaks to a Vault.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,14 @@ impl Sessions {
         let folder = place.state_folder.as_ref().map(|folder| folder.join("sessions"));
         let shelf = Shelf::new(Arc::clone(place), folder, Kind::Session, true);
         Self { shelf, lock_wait, waiting }
+    }
+
+    /// For a log-in that can be made again with what is at hand, or not. Where it can, a session that a
+    /// crash of the machine takes along is not worth the wait for a disk at each log-in.
+    #[must_use]
+    pub fn of_repeatable(mut self, is_repeatable: bool) -> Self {
+        self.shelf.durable = !is_repeatable;
+        self
     }
 
     /// Keeps a session of ours. One that was found lying (environment, token helper) belongs to
@@ -71,6 +79,13 @@ impl SessionStore for Sessions {
 
     fn remove(&self, key: &SessionKey) {
         let _ = self.shelf.remove(&name(key));
+    }
+
+    fn lock_at_once(&self, key: &SessionKey) -> Option<Box<dyn Send>> {
+        match self.shelf.lock(&name(key), Duration::ZERO, &mut || ()) {
+            Acquired::Guard(guard) => Some(Box::new(guard)),
+            Acquired::Busy | Acquired::Unsupported(_) => None,
+        }
     }
 
     fn lock(&self, key: &SessionKey) -> Option<Box<dyn Send>> {

@@ -25,7 +25,7 @@ pub(super) struct Shelf {
     folder: Option<PathBuf>,
     kind: Kind,
     /// Whether what is kept must survive a crash of the machine right after.
-    durable: bool,
+    pub(super) durable: bool,
 }
 
 /// What became of entries that were to be sealed anew.

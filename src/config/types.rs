@@ -237,6 +237,13 @@ impl AuthMethod {
             Self::Token | Self::Userpass { .. } | Self::Ldap { .. } | Self::Oidc { .. } => false,
         }
     }
+
+    /// Whether it can log in again as it did before, without a person and with what is at hand.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        // What a wrapping token wraps can be had once.
+        self.is_unattended() && !matches!(self, Self::Approle { secret_id_wrapped: true, .. })
+    }
 }
 
 /// Where the JWT of a `jwt` log-in comes from.

@@ -41,6 +41,11 @@ pub trait SessionStore: Send + Sync {
     fn save(&self, key: &SessionKey, session: &Session);
     /// Forgets it.
     fn remove(&self, key: &SessionKey);
+    /// Takes the lock of this key if nobody has it. `None`: somebody has it, or only
+    /// [`lock`](Self::lock) can say.
+    fn lock_at_once(&self, _: &SessionKey) -> Option<Box<dyn Send>> {
+        None
+    }
     /// Takes the lock of this key, so that a hundred processes log in once. `None`: no lock could
     /// be had in time, or locks do not work here; go on without.
     fn lock(&self, key: &SessionKey) -> Option<Box<dyn Send>>;

@@ -196,6 +196,10 @@ impl Vault {
     async fn take_turn(&self) -> (tokio::sync::MutexGuard<'_, ()>, Option<Box<dyn Send>>) {
         let gate = self.gate.lock().await;
         let (sessions, key) = (Arc::clone(&self.parts.sessions), self.parts.session_key.clone());
+        // A thread costs more than all the rest of it.
+        if let Some(lock) = sessions.lock_at_once(&key) {
+            return (gate, Some(lock));
+        }
         // Waiting for a file's lock blocks, and whoever holds it may be a task of this thread.
         let lock = network::beside(move || sessions.lock(&key)).await;
         (gate, lock.flatten())

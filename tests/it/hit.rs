@@ -134,6 +134,49 @@ fn a_call_with_a_kept_token_waits_for_nobody() {
     assert_eq!(entries.count(), 1, "{opened:?}");
 }
 
+#[test]
+fn a_first_call_of_a_job_opens_one_connection_and_waits_for_no_disk() {
+    let (home, authority) = home_with_a_kept_token();
+    let (vault, auth, policy) = (Vault::shared(), unique("approle"), unique("read"));
+    let mount = unique("kv");
+    vault.root().key_value(&mount, 2);
+    vault.root().write(&format!("{mount}/data/jobs"), &json!({"data": {"token": unique("a-token")}}));
+    vault.root().write_policy(&policy, &format!("path \"{mount}/*\" {{ capabilities = [\"read\"] }}"));
+    vault.root().enable_auth("approle", &auth);
+    let (role_id, secret_id) = vault.root().approle(&auth, "job", &[&policy]);
+    let file = home.write("secret-id", &secret_id);
+    let approle = json!({"approle": {"mount": auth, "roleId": role_id, "secretIdFile": file}});
+    home.settings(&json!({
+        "vaults": {"corp": {"address": vault.address, "certificateAuthority": authority, "auth": approle}},
+        "profiles": {"prod": {"source": {"vaultKv": {"vault": "corp", "mount": mount, "path": "jobs"}}}},
+    }));
+    // The key, and which cluster the profile is for.
+    home.get_token(&["--profile=prod"], None).quiet();
+    for kept in [".cache/vaulttoken", ".local/state/vaulttoken/sessions"] {
+        fs::remove_dir_all(home.path(kept)).unwrap();
+    }
+
+    let trace = folder("trace").join("first");
+    let output = under_strace(&home, &trace).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = fs::read_to_string(&trace).unwrap();
+    let calls: Vec<Call> = text.lines().filter_map(Call::read).collect();
+    let named = |names: &[&str]| -> Vec<&str> {
+        let found = calls.iter().filter(|call| names.contains(&call.name.as_str()));
+        found.map(|call| call.line.as_str()).collect()
+    };
+    // What is lost by a crash of the machine is had again as it was.
+    assert_eq!(named(&["fsync", "fdatasync", "sync", "syncfs"]), [""; 0]);
+    assert_eq!(named(&["clone", "clone3", "fork", "vfork"]), [""; 0]);
+    let connections = named(&["connect"]);
+    assert_eq!(connections.len(), 1, "{connections:?}");
+    assert_eq!(
+        fs::read_dir(home.path(".local/state/vaulttoken/sessions")).unwrap().count(),
+        2,
+        "and its lock"
+    );
+}
+
 /// The plugin with its calls, and those of all its threads and children, written to `trace`.
 fn under_strace(home: &Home, trace: &Path) -> Command {
     let mut strace = Command::new(tool("strace"));

@@ -339,6 +339,15 @@ fn the_example_shows_every_kind() {
     methods.sort_unstable();
     methods.dedup();
     assert_eq!(methods, ["approle", "cert", "jwt", "kubernetes", "ldap", "oidc", "token", "userpass"]);
+    let repeatable = settings.vaults.values().map(|vault| &vault.auth).filter(|auth| auth.is_repeatable());
+    let mut repeatable: Vec<&str> = repeatable.map(AuthMethod::name).collect();
+    repeatable.sort_unstable();
+    repeatable.dedup();
+    assert_eq!(
+        repeatable,
+        ["cert", "jwt", "kubernetes"],
+        "the secret id there is wrapped: it can be had once"
+    );
     assert_eq!((settings.identities.len(), settings.providers.len()), (7, 2));
     let SourceSettings::VaultKubernetes(prod) = &settings.profiles[&name("prod")].source else { panic!() };
     assert_eq!(prod.ttl, Some(Duration::from_secs(3_600)));
@@ -354,7 +363,7 @@ fn the_example_shows_every_kind() {
 fn the_pipelines_example_is_unattended_and_keeps_nothing() {
     let settings = load_example("ci.yaml");
     assert_eq!(settings.store, Store::None);
-    assert!(settings.vaults.values().all(|vault| vault.auth.is_unattended()));
+    assert!(settings.vaults.values().all(|vault| vault.auth.is_unattended() && vault.auth.is_repeatable()));
     let settings = std::sync::Arc::new(settings);
     let all = crate::config::Request::of_every_profile(&settings, &Env::default());
     assert_eq!(all.len(), 1);
