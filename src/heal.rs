@@ -46,7 +46,7 @@ impl<'a> Watch<'a> {
     pub fn look(&mut self, token: &Token, now: Timestamp) -> Result<Look, Error> {
         let Some((caller, log)) = &self.log else { return Ok(Look::Fine) };
         let digest = token.digest();
-        match suspect(log.past(), caller, digest, now) {
+        match suspect(&log.past_of(caller), caller, digest, now) {
             Suspicion::None => {
                 self.add_given(digest, now);
                 Ok(Look::Fine)
@@ -66,7 +66,7 @@ impl<'a> Watch<'a> {
         }
         let refused = verdict == Some(Verdict::Refused);
         let Some((caller, log)) = &self.log else { return Ok(Look::Fine) };
-        match cure(log.past(), caller, digest, refused, now) {
+        match cure(&log.past(), caller, digest, refused, now) {
             Cure::Fetch => Ok(Look::Replace { refused }),
             Cure::Not | Cure::TooOften if !refused => Ok(Look::Fine),
             Cure::Not => {
@@ -113,10 +113,7 @@ impl<'a> Watch<'a> {
 
     fn add_given(&mut self, token: Digest, now: Timestamp) {
         let Some((caller, log)) = &self.log else { return };
-        let known = log
-            .past()
-            .iter()
-            .any(|event| event.what == What::Given && event.caller == *caller && event.token == token);
+        let known = log.past_of(caller).iter().any(|event| event.what == What::Given && event.token == token);
         if !known {
             self.add(What::Given, token, now);
         }
@@ -124,7 +121,7 @@ impl<'a> Watch<'a> {
 
     fn add(&mut self, what: What, token: Digest, now: Timestamp) {
         if let Some((caller, log)) = &mut self.log {
-            log.add(Event { at: now, what, caller: caller.clone(), token }, Caller::lives);
+            log.add(&Event { at: now, what, caller: caller.clone(), token }, Caller::lives);
         }
     }
 }

@@ -11,15 +11,16 @@ use super::file::Folder;
 use crate::suspicion::{Event, worth_keeping};
 use crate::token::Timestamp;
 
-/// About 250 lines; above it what does not count any more is dropped.
+/// About 250 lines; above it the oldest are dropped, whatever they are.
 const LARGEST: usize = 16 * 1024;
+/// Each time that so much has come, what does not count any more is dropped: every hit reads it all.
+const STEP: usize = 4 * 1024;
 
 /// The hand-outs of one key.
 pub struct HandOuts {
     file: File,
     /// What was there when it was opened, oldest first, and what was added since.
-    past: Vec<Event>,
-    size: usize,
+    text: String,
 }
 
 impl HandOuts {
@@ -29,43 +30,65 @@ impl HandOuts {
         let (mut file, size) = Folder::open(folder).ok()?.open_to_append(&name(key)).ok()?;
         let mut text = String::with_capacity(size.min(4 * LARGEST).saturating_add(1));
         (&mut file).take(4 * LARGEST as u64).read_to_string(&mut text).ok()?;
-        let past = text.split_terminator('\n').filter_map(Event::parse).collect();
-        Some(Self { file, past, size: text.len() })
+        Some(Self { file, text })
     }
 
     /// What happened so far.
     #[must_use]
-    pub fn past(&self) -> &[Event] {
-        &self.past
+    pub fn past(&self) -> Vec<Event> {
+        self.lines().filter_map(Event::parse).collect()
+    }
+
+    /// What happened so far to this program. Most lines are of others, which are ended: not even
+    /// reading those is a sixth of a hit.
+    #[must_use]
+    pub fn past_of(&self, caller: &str) -> Vec<Event> {
+        if !self.text.contains(caller) {
+            return Vec::new();
+        }
+        let past = self.lines().filter(|line| line.contains(caller)).filter_map(Event::parse);
+        past.filter(|event| event.caller == caller).collect()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.split_terminator('\n')
     }
 
     /// Adds a line. What cannot be written is forgotten.
-    pub fn add(&mut self, event: Event, lives: impl Fn(&str) -> bool) {
-        let line = event.line();
-        let now = event.at;
-        self.past.push(event);
-        self.size += line.len();
-        if self.size > LARGEST {
-            self.shorten(now, lives);
-        } else {
-            // One write: lines of parallel processes do not mix.
-            let _ = self.file.write_all(line.as_bytes());
+    pub fn add(&mut self, event: &Event, lives: impl Fn(&str) -> bool) {
+        let mut line = event.line();
+        if !self.text.is_empty() && !self.text.ends_with('\n') {
+            // Whoever wrote last was cut off.
+            line.insert(0, '\n');
         }
+        let before = self.text.len();
+        self.text.push_str(&line);
+        if self.text.len() / STEP != before / STEP && self.shorten(event.at, lives) {
+            return;
+        }
+        // One write: lines of parallel processes do not mix.
+        let _ = self.file.write_all(line.as_bytes());
     }
 
-    fn shorten(&mut self, now: Timestamp, lives: impl Fn(&str) -> bool) {
-        let mut past = worth_keeping(std::mem::take(&mut self.past), now, lives);
+    /// Writes anew what is worth keeping, where that is little enough: what others add meanwhile is
+    /// lost, so a crowd of the living is left alone as long as it can be.
+    fn shorten(&mut self, now: Timestamp, lives: impl Fn(&str) -> bool) -> bool {
+        let mut past = worth_keeping(self.past(), now, lives);
         let text = |past: &[Event]| past.iter().map(Event::line).collect::<String>();
-        while text(&past).len() > LARGEST / 2 {
+        let mut whole = text(&past);
+        if self.text.len() < LARGEST && whole.len() > self.text.len() / 2 {
+            return false;
+        }
+        while whole.len() > LARGEST / 2 {
             past.drain(..past.len().div_ceil(2));
+            whole = text(&past);
         }
         // Another process that reads in between sees less than there was, and suspects nobody.
-        let whole = text(&past);
         if self.file.set_len(0).is_ok() {
             let _ = self.file.write_all(whole.as_bytes());
         }
-        self.size = whole.len();
-        self.past = past;
+        self.text = whole;
+        true
     }
 }
 
@@ -111,12 +134,17 @@ mod tests {
     #[test]
     fn what_was_added_is_there_for_the_next_process_and_rubbish_is_not() {
         let folder = TempDir::new().unwrap();
-        open(&folder).add(event(0, "1@1"), |_| true);
+        open(&folder).add(&event(0, "1@1"), |_| true);
         let path = folder.path().join(name(&key("a")));
         let mut text = std::fs::read_to_string(&path).unwrap();
         text.push_str("half a li\n\n1800000001 given");
         std::fs::write(&path, text).unwrap();
         assert_eq!(open(&folder).past(), [event(0, "1@1")]);
+        assert_eq!(open(&folder).past_of("1@1"), [event(0, "1@1")]);
+        open(&folder).add(&event(1, "2@2"), |_| true);
+        assert_eq!(open(&folder).past_of("2@2"), [event(1, "2@2")], "after half a line");
+        // Part of a name is none.
+        assert!(open(&folder).past_of("1@").is_empty() && open(&folder).past_of("2@").is_empty());
         assert!(HandOuts::open(folder.path(), &key("b")).unwrap().past().is_empty());
         forget(folder.path(), &key("a"));
         assert!(open(&folder).past().is_empty());
@@ -126,18 +154,30 @@ mod tests {
     fn the_file_stays_small_and_keeps_the_living() {
         let folder = TempDir::new().unwrap();
         for number in 0..2_000 {
-            open(&folder).add(event(number, &format!("{number}@1")), |caller| caller == "7@1");
+            open(&folder).add(&event(number, &format!("{number}@1")), |caller| caller == "7@1");
         }
         let size = std::fs::metadata(folder.path().join(name(&key("a")))).unwrap().len();
-        assert!(size <= LARGEST as u64, "{size}");
+        assert!(size <= STEP as u64, "{size}");
         let past = open(&folder);
         assert!(past.past().iter().any(|event| event.caller == "7@1"));
         assert!(past.past().iter().any(|event| event.caller == "1999@1"));
         for number in 0..2_000 {
-            open(&folder).add(event(number, &format!("{number}@1")), |_| true);
+            open(&folder).add(&event(number, &format!("{number}@1")), |_| true);
         }
         let size = std::fs::metadata(folder.path().join(name(&key("a")))).unwrap().len();
         assert!(size <= LARGEST as u64, "all live, and it is small all the same");
+    }
+
+    #[test]
+    fn a_crowd_of_the_living_is_kept_as_long_as_there_is_room() {
+        let folder = TempDir::new().unwrap();
+        // 60 bytes each.
+        for number in 0..200 {
+            open(&folder).add(&event(number, &format!("{}@1000000000000", 10_000 + number)), |_| true);
+        }
+        assert_eq!(open(&folder).past().len(), 200);
+        let path = folder.path().join(name(&key("a")));
+        assert!(std::fs::metadata(path).unwrap().len() > 2 * STEP as u64);
     }
 
     #[test]
