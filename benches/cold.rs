@@ -29,7 +29,7 @@ pub fn one(launch: &Launch, person: &Person, engine: &Engine, table: &mut Table)
         thread::sleep(PACE);
         vec![call, bare.exchange(engine)]
     };
-    let rounds: Vec<Vec<f64>> = (0..40).map(round).collect();
+    let rounds: Vec<Vec<f64>> = (0..60).map(round).collect();
     let (call, requests) = (median(column(&rounds, 0)), median(column(&rounds, 1)));
     let what = "get-token, nothing kept: log in and mint";
     table.ratio(what, call, ("the two requests alone", requests), ratio(&rounds, 0, 1), Some(1.5));

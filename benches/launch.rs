@@ -38,13 +38,22 @@ impl Launch {
         }
     }
 
-    /// Nanoseconds of each command in each round; `pause` microseconds lie between rounds.
+    /// Nanoseconds of each command in each round; `pause` microseconds lie between rounds. Each command
+    /// has a parent of its own, as in kubectl: a program that asks again for what it has is suspected
+    /// to have been refused.
     pub fn turns(&self, rounds: usize, pause: u32, commands: &[Vec<String>]) -> Vec<Vec<f64>> {
-        let output = self.run("turns", rounds, pause, commands);
-        let lines: Vec<Vec<f64>> =
-            output.lines().map(|line| line.split(' ').map(|word| word.parse().unwrap()).collect()).collect();
-        assert_eq!(lines.len(), rounds);
-        lines
+        table_of(&self.run("turns", rounds, pause, commands), rounds)
+    }
+
+    /// The same with all commands on one processor, for those that wait for nobody: none of them has to
+    /// move, and they are disturbed alike.
+    pub fn pinned(&self, rounds: usize, commands: &[Vec<String>]) -> Vec<Vec<f64>> {
+        table_of(&self.run("pinned", rounds, 0, commands), rounds)
+    }
+
+    /// The same beneath one parent that lives on, as a client that asks for each of its requests.
+    pub fn lasting(&self, rounds: usize, pause: u32, commands: &[Vec<String>]) -> Vec<Vec<f64>> {
+        table_of(&self.run("lasting", rounds, pause, commands), rounds)
     }
 
     /// Nanoseconds until the last of so many at once has ended.
@@ -69,6 +78,13 @@ impl Launch {
         assert!(output.status.success() && complaint.is_empty(), "{commands:?}: {complaint}");
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+fn table_of(output: &str, rounds: usize) -> Vec<Vec<f64>> {
+    let lines: Vec<Vec<f64>> =
+        output.lines().map(|line| line.split(' ').map(|word| word.parse().unwrap()).collect()).collect();
+    assert_eq!(lines.len(), rounds);
+    lines
 }
 
 /// A path as a word of a command.

@@ -3,6 +3,8 @@
 //! One table from one run on this machine. Every figure stands beside the least that it could cost, and
 //! was measured in turn with it, so that a busy machine slows both; the ratio is the result, the
 //! milliseconds are this machine's. Nothing in the product is measured from inside.
+//!
+//! Words of the command line choose parts of it (`cargo bench --bench cost -- start cold`).
 
 #![allow(
     clippy::unwrap_used,
@@ -35,20 +37,43 @@ use person::Person;
 use rig::Cluster;
 use table::Table;
 
+/// Measures, and adds what it finds.
+type Part<'a> = &'a dyn Fn(&mut Table);
+
 fn main() -> ExitCode {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let mut table = Table::default();
+    table.note(&format!("load before: {}", load()));
     let cluster = Cluster::shared();
     let (person, engine) = Person::with_an_engine(cluster);
     let launch = Launch::new(&person);
     person.get_token();
     table.note(&format!("store: {}", person.store()));
-    hit::start(&launch, &person, &mut table);
-    hit::peers(&launch, &person, &mut table);
-    hit::kubectl(&launch, &person, cluster, &mut table);
-    cold::one(&launch, &person, &engine, &mut table);
-    cold::crowd(&launch, &person, &engine, &mut table);
-    calls::across_renewals(&mut table);
-    hit::size_and_memory(&launch, &person, &mut table);
+    let parts: [(&str, Part); 7] = [
+        ("start", &|table| hit::start(&launch, &person, table)),
+        ("peers", &|table| hit::peers(&launch, &person, table)),
+        ("kubectl", &|table| hit::kubectl(&launch, &person, cluster, table)),
+        ("cold", &|table| cold::one(&launch, &person, &engine, table)),
+        ("crowd", &|table| cold::crowd(&launch, &person, &engine, table)),
+        ("calls", &calls::across_renewals),
+        ("size", &|table| hit::size_and_memory(&launch, &person, table)),
+    ];
+    let unknown = chosen.iter().find(|word| parts.iter().all(|(name, _)| name != word));
+    assert!(unknown.is_none(), "{unknown:?} is none of {:?}", parts.map(|(name, _)| name));
+    for (name, measure) in parts {
+        if chosen.is_empty() || chosen.iter().any(|word| word == name) {
+            measure(&mut table);
+        }
+    }
+    table.note(&format!("load after: {}", load()));
     table.print();
     if table.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How busy the machine was in the last 1, 5 and 15 minutes, and how many processors it has.
+fn load() -> String {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let averages: Vec<&str> = load.split(' ').take(3).collect();
+    format!("{} on {processors} processors", averages.join(", "))
 }

@@ -4,6 +4,11 @@
      launch turns N PAUSE -- COMMAND [-- COMMAND ...]
          N rounds, each command once a round, the order turned with each, PAUSE microseconds after each;
          prints a line of nanoseconds a round
+     launch pinned N PAUSE -- COMMAND [-- COMMAND ...]
+         the same with all of them, and this program, on one processor
+     launch lasting N PAUSE -- COMMAND [-- COMMAND ...]
+         as turns, with this one process as the parent of all; for the others each command has a parent
+         of its own, as an exec plugin has in each kubectl
      launch crowd N 0 -- COMMAND
          N at once; prints the nanoseconds until the last has ended
      launch peak N 0 -- COMMAND
@@ -13,6 +18,7 @@
    begin with NAME=VALUE words. Ends with 1, and says so, where a child fails. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +63,31 @@ static void finish(pid_t child, struct rusage *usage) {
         fail("a program did not end with 0");
 }
 
+/* Nanoseconds from the start of a command to its end. */
+static long long timed(struct command *command) {
+    long long began = now();
+    finish(start(command), NULL);
+    return now() - began;
+}
+
+/* The same with a parent that lives as long as the command does. */
+static long long timed_by_another(struct command *command) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) fail("pipe2");
+    pid_t parent = fork();
+    if (parent < 0) fail("fork");
+    if (parent == 0) {
+        long long took = timed(command);
+        _exit(write(ends[1], &took, sizeof took) == sizeof took ? 0 : 1);
+    }
+    close(ends[1]);
+    long long took;
+    if (read(ends[0], &took, sizeof took) != sizeof took) fail("a command was not timed");
+    close(ends[0]);
+    finish(parent, NULL);
+    return took;
+}
+
 /* Our environment with a command's own words over it. */
 static void prepare(struct command *command, char **words) {
     int count = 0;
@@ -76,8 +107,19 @@ static void prepare(struct command *command, char **words) {
     if (!words[0]) fail("a command without a program");
 }
 
+/* Onto the last processor that we may use: the first has more of the machine's own work. */
+static void pin(void) {
+    cpu_set_t all, one;
+    if (sched_getaffinity(0, sizeof all, &all) != 0) fail("sched_getaffinity");
+    int last = CPU_SETSIZE - 1;
+    while (last > 0 && !CPU_ISSET(last, &all)) last--;
+    CPU_ZERO(&one);
+    CPU_SET(last, &one);
+    if (sched_setaffinity(0, sizeof one, &one) != 0) fail("sched_setaffinity");
+}
+
 int main(int argc, char **argv) {
-    if (argc < 6) fail("usage: launch turns|crowd|peak N PAUSE -- COMMAND [-- COMMAND ...]");
+    if (argc < 6) fail("usage: launch turns|pinned|lasting|crowd|peak N PAUSE -- COMMAND [-- COMMAND ...]");
     int many = atoi(argv[2]), pause = atoi(argv[3]), count = 0;
     for (int i = 4; i < argc; i++) {
         if (strcmp(argv[i], "--") != 0) continue;
@@ -91,14 +133,14 @@ int main(int argc, char **argv) {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
 
-    if (strcmp(argv[1], "turns") == 0) {
+    int pinned = strcmp(argv[1], "pinned") == 0, lasting = strcmp(argv[1], "lasting") == 0;
+    if (pinned) pin();
+    if (pinned || lasting || strcmp(argv[1], "turns") == 0) {
         for (int round = 0; round < many; round++) {
             long long took[COMMANDS];
             for (int i = 0; i < count; i++) {
                 int at = (round + i) % count;
-                long long began = now();
-                finish(start(&commands[at]), NULL);
-                took[at] = now() - began;
+                took[at] = lasting ? timed(&commands[at]) : timed_by_another(&commands[at]);
             }
             for (int i = 0; i < count; i++) printf("%lld%c", took[i], i + 1 < count ? ' ' : '\n');
             if (pause) usleep(pause);
@@ -118,7 +160,7 @@ int main(int argc, char **argv) {
         }
         printf("%ld\n", most);
     } else {
-        fail("turns, crowd or peak");
+        fail("turns, pinned, lasting, crowd or peak");
     }
     return 0;
 }
