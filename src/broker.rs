@@ -375,6 +375,14 @@ mod tests {
     }
 
     #[test]
+    fn the_journal_has_a_word_for_each_way() {
+        let stale =
+            How::Stale(Failure { exit_code: ExitCode::Refused, what: "no".into(), why: None, hint: None });
+        let words = [How::Kept, How::Due, How::Shared, How::Fetched, stale].map(|how| how.name());
+        assert_eq!(words, ["kept", "due", "shared", "fetched", "stale"]);
+    }
+
+    #[test]
     fn a_fresh_token_is_handed_out_without_lock_or_fetch() {
         let store = Memory::default();
         store.keep(&token_of("kept", 0, 3600));

@@ -405,6 +405,48 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_renewed_in_its_last_quarter_or_six_minutes_early_but_never_all_the_time() {
+        for (lifetime, renewed_at) in [
+            (TimeDelta::hours(8), TimeDelta::hours(6)),
+            (TimeDelta::hours(1), TimeDelta::minutes(45)),
+            (TimeDelta::minutes(20), TimeDelta::minutes(14)),
+            (TimeDelta::minutes(10), TimeDelta::minutes(4)),
+            (TimeDelta::minutes(5), TimeDelta::minutes(2)),
+            (TimeDelta::seconds(10), TimeDelta::seconds(4)),
+        ] {
+            assert_eq!(refresh_after(now(), now() + lifetime), now() + renewed_at, "{lifetime}");
+        }
+    }
+
+    #[test]
+    fn only_three_parts_with_an_object_between_them_are_a_jwt() {
+        let payload = URL_SAFE_NO_PAD.encode(r#"{"sub":"alice","aud":"x"}"#);
+        let claims = Claims::read(&format!("e30.{payload}.x")).unwrap();
+        assert_eq!((claims.subject.as_deref(), claims.audiences), (Some("alice"), vec!["x".to_owned()]));
+        let list = URL_SAFE_NO_PAD.encode("[]");
+        for none in [
+            format!(".{payload}.x"),
+            format!("e30.{payload}."),
+            format!("e30.{payload}"),
+            format!("e30.{payload}.x.y"),
+            format!("e30.{list}.x"),
+            "e30..x".into(),
+            "opaque".into(),
+        ] {
+            assert_eq!(Claims::read(&none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_written_alike_for_people_and_for_programmers() {
+        let digest = Digest::parse("0123456789abcdef").unwrap();
+        assert_eq!(format!("{digest} {digest:?}"), "0123456789abcdef Digest(0123456789abcdef)");
+        for none in ["0123456789ABCDEF", "0123456789abcde", "0123456789abcdef0", "+123456789abcdef"] {
+            assert_eq!(Digest::parse(none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn what_a_client_would_find_expired_is_not_a_token() {
         let lives = |milliseconds| {
             let end = now() + TimeDelta::milliseconds(milliseconds);

@@ -124,9 +124,11 @@ fn name(session: &SessionKey) -> CacheKey {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::error::ExitCode;
+    use crate::keystore::Tier;
 
     fn at(minutes: i64) -> Timestamp {
         DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).unwrap()
@@ -134,6 +136,24 @@ mod tests {
 
     fn failure() -> Failure {
         Failure { exit_code: ExitCode::Refused, what: "no".into(), why: None, hint: None }
+    }
+
+    #[test]
+    fn what_failed_is_known_to_the_next_process_until_it_is_forgotten() {
+        let folder = TempDir::new().unwrap();
+        let log_ins = || {
+            let state_folder = Some(folder.path().join("state"));
+            LogIns::new(&Arc::new(Place { tier: Tier::Plain, state_folder, ..Place::nowhere(Vec::new()) }))
+        };
+        let (session, other) = (SessionKey("alice".into()), SessionKey("bob".into()));
+        assert_eq!(log_ins().failed(&session, at(0)), None);
+        log_ins().remember(&session, &failure(), at(0), true).unwrap();
+        log_ins().remember(&session, &failure(), at(0), true).unwrap();
+        let failed = log_ins().failed(&session, at(0)).unwrap();
+        assert_eq!((failed.failure, failed.until, failed.count), (failure(), at(4), 2));
+        assert_eq!((log_ins().failed(&other, at(0)), log_ins().failed(&session, at(4))), (None, None));
+        log_ins().forget(&session);
+        assert_eq!(log_ins().failed(&session, at(0)), None);
     }
 
     #[test]
