@@ -473,37 +473,6 @@ fn the_real_kubectl_opens_one_browser_however_often_it_asks() {
 }
 
 #[test]
-fn callers_have_a_person_log_in_at_any_provider_once() {
-    let provider = OpenIdProvider::shared();
-    provider.trusted_by(Cluster::shared());
-    let home = Home::new();
-    home.plant(OpenIdProvider::PASSWORD);
-    home.settings(&json!({
-        "providers": {"sso": {
-            "issuer": provider.issuer, "clientId": "kubernetes", "scopes": ["profile", "groups"],
-            "certificateAuthority": provider.ca_file(),
-        }},
-        "profiles": {"people": {"source": {"oidc": {"provider": "sso"}}}},
-    }));
-    browser_that(&home, "");
-    let terminals: Vec<Terminal> = (0..5).map(|_| for_a_person(&home)).collect();
-    let address = poll("a browser that is asked", std::time::Duration::from_secs(180), || {
-        opened(&home).first().cloned()
-    });
-    let browser = Browser::start();
-    browser.open(&address);
-    OpenIdProvider::sign_in(&browser, "alice");
-    browser.wait_for_text("Your answer has arrived");
-    for terminal in terminals {
-        let ended = terminal.end();
-        assert_eq!((ended.code, ended.restored), (Some(0), true), "{ended:?}");
-    }
-    assert_eq!(opened(&home).len(), 1);
-    let token = home.get_token(&[], Some(&exec_info("v1", None))).quiet().token();
-    assert_eq!(engine::subject(Cluster::shared(), &token).as_deref(), Some("openid:alice"));
-}
-
-#[test]
 fn whoever_dies_while_asking_is_replaced() {
     let world = World::new();
     let home = world.home("dev");

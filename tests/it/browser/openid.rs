@@ -40,7 +40,7 @@ fn with_a_browser_that_cannot_reach_this_machine(provider: Provider) {
 }
 
 fn on_another_device(provider: Provider) {
-    let (home, browser) = (provider.home("kubernetes"), Browser::start());
+    let (home, browser) = (provider.home("kubernetes"), Browser::elsewhere());
     home.unset("BROWSER").set("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
     let terminal = home.at_terminal(&["login", "--device-code"]);
     browser.open(&shown_address(&terminal, &provider.device_pages()));

@@ -113,7 +113,7 @@ fn the_browser_ends_at_the_vault() {
 #[test]
 fn the_browser_is_on_another_device() {
     let world = World::new(&json!({"callback_mode": "device"}), |_| vec![LOCAL.to_owned()]);
-    let (home, browser) = (world.home(), Browser::start());
+    let (home, browser) = (world.home(), Browser::elsewhere());
     let terminal = home.at_terminal(&["login", "--device-code"]);
     browser.open(&shown_address(&terminal, &Keycloak::shared().issuer()));
     Keycloak::confirm_device(&browser, &world.person);
