@@ -29,7 +29,9 @@ fn kill_at(scene: &Scene<'_>, point: &Point, trace: &Path) -> Outcome {
     // given is lost.
     let again = usize::from(!left.has_fresh_token);
     let (log_ins_allowed, mints_allowed) = match scene.scenario.before {
-        Before::Nothing | Before::NoKey => (1..=1 + usize::from(!left.has_session), 1..=1 + again),
+        Before::Nothing | Before::NoKey | Before::NoKeyInKeyring => {
+            (1..=1 + usize::from(!left.has_session), 1..=1 + again)
+        }
         Before::Fresh => (0..=0, 0..=usize::from(scene.scenario.arguments == ["refresh"])),
         Before::Due => (0..=0, 1..=1 + again),
     };
@@ -63,6 +65,13 @@ fn a_first_call_that_is_killed_anywhere_costs_the_next_one_what_was_not_kept() {
 fn a_first_call_that_is_killed_while_it_makes_the_sealing_key_wedges_nobody() {
     static SCENARIO: Scenario =
         Scenario { arguments: &["get-token"], before: Before::NoKey, who: Who::Client };
+    kill_everywhere(&SCENARIO);
+}
+
+#[test]
+fn a_first_call_that_is_killed_while_it_makes_the_key_in_gnome_keyring_wedges_nobody() {
+    static SCENARIO: Scenario =
+        Scenario { arguments: &["get-token"], before: Before::NoKeyInKeyring, who: Who::Client };
     kill_everywhere(&SCENARIO);
 }
 

@@ -295,6 +295,12 @@ fn id_token(memory: &Memory, keys: &Issuer, others: &Issuer) -> String {
         "expired" => claims["exp"] = json!(now - 120),
         "the future" => claims["iat"] = json!(now + 600),
         "another person" => claims["sub"] = json!("mallory"),
+        "changed after it was signed" => {
+            let signed = keys.sign(&claims);
+            claims["preferred_username"] = json!("Mallory");
+            let parts: Vec<&str> = signed.split('.').collect();
+            return format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(claims.to_string()), parts[2]);
+        }
         _ => {}
     }
     keys.sign(&claims)

@@ -47,10 +47,11 @@ fn a_provider_that_lies_about_itself_is_not_asked() {
 
 #[test]
 fn an_id_token_that_lies_is_not_believed() {
-    let lies: [(Lie, &str); 12] = [
+    let lies: [(Lie, &str); 13] = [
         ("none", "nobody signed it"),
         ("HS256 with the public key", "signed with `HS256`, a shared key"),
         ("a foreign key", "a key that the provider does not publish"),
+        ("changed after it was signed", "its signature is not of the key"),
         ("issuer", "it is of another issuer, `https://evil.example`"),
         ("audience", "its audience is `another`"),
         ("two audiences", "it lacks `azp`"),

@@ -23,7 +23,7 @@ use crate::engine::{self, subject};
 use crate::front::World;
 use crate::home::{PLUGIN, exec_info};
 use crate::kernel_keys;
-use crate::rig::{Cluster, folder, tool, unique};
+use crate::rig::{Cluster, SecretService, folder, tool, unique};
 
 /// What the next call may use of the network. A wedge at a lock would last longer.
 const TIMEOUT: &str = "--timeout=15s";
@@ -41,6 +41,8 @@ pub enum Before {
     Nothing,
     /// Not even a sealing key.
     NoKey,
+    /// The same, and GNOME's keyring to make it in.
+    NoKeyInKeyring,
     /// A session and a fresh token.
     Fresh,
     /// A session that wanes, and a token that is due.
@@ -91,11 +93,17 @@ pub struct Scene<'a> {
     files: Vec<(PathBuf, Vec<u8>)>,
     /// The sealing key that is there before, where a run changes it.
     key: Option<(String, Vec<u8>)>,
+    /// The keyring of the system, where there is one.
+    keyring: Option<SecretService>,
 }
 
 impl Scene<'_> {
     pub fn new<'a>(world: World<'a>, scenario: &'static Scenario) -> Scene<'a> {
-        let mut scene = Scene { world, scenario, files: Vec::new(), key: None };
+        let keyring = (scenario.before == Before::NoKeyInKeyring).then(SecretService::start);
+        for (name, value) in keyring.iter().flat_map(SecretService::environment) {
+            world.home.set(name, &value);
+        }
+        let mut scene = Scene { world, scenario, files: Vec::new(), key: None, keyring };
         // Also where nothing is to be there before: the key is made once.
         scene.world.home.get_token(&[], scene.says_which_cluster().then(info).as_ref()).quiet();
         if scenario.before == Before::Due {
@@ -162,7 +170,13 @@ impl Scene<'_> {
                 kernel_keys::write(name, key);
                 kernel_keys::remove(&previous);
             }
-            (None, Before::NoKey) => kernel_keys::remove(&self.world.home.keyring_service()),
+            (None, Before::NoKey | Before::NoKeyInKeyring) => {
+                let name = self.world.home.keyring_service();
+                kernel_keys::remove(&name);
+                if let Some(keyring) = &self.keyring {
+                    keyring.clear(&["service", &name, "username", "sealing-key"]);
+                }
+            }
             (None, _) => {}
         }
         for (path, content) in &self.files {
@@ -177,7 +191,9 @@ impl Scene<'_> {
         self.reset();
         let mut command = Command::new(tool("strace"));
         // Without strings, so that no trace holds a secret.
-        command.args(["--string-limit=0", "--output"]).arg(trace).args(options).arg(PLUGIN);
+        command.args(["--string-limit=0", "--output"]).arg(trace).args(options);
+        // The bus is spoken to by a thread of its own. What is counted is counted for each.
+        command.args(self.keyring.is_some().then_some("--follow-forks")).arg(PLUGIN);
         self.world.home.prepare(&mut command);
         match self.scenario.who {
             Who::Client => drop(command.env("KUBERNETES_EXEC_INFO", info().to_string())),
@@ -205,17 +221,22 @@ impl Scene<'_> {
         let output = self.run(&["--decode-fds=path"], trace);
         assert_eq!(output.status.success(), self.scenario.who != Who::Stranger, "{output:?}");
         let text = fs::read_to_string(trace).unwrap();
-        let (mut counts, mut points, mut in_main) = (BTreeMap::<&str, usize>::new(), Vec::new(), false);
+        let (mut counts, mut in_main) = (BTreeMap::<(&str, &str), usize>::new(), false);
+        let mut points: Vec<Point> = Vec::new();
         for line in text.lines() {
-            let Some((name, _)) = line.split_once('(').filter(|(name, _)| !name.contains(' ')) else {
+            // Before the call, the thread, where they are followed.
+            let call = line.trim_start_matches(|character: char| character.is_ascii_digit());
+            let (thread, call) = (&line[..line.len() - call.len()], call.trim_start());
+            let Some((name, _)) = call.split_once('(').filter(|(name, _)| !name.contains(' ')) else {
                 continue;
             };
-            let count = counts.entry(name).or_default();
+            let count = counts.entry((thread, name)).or_default();
             *count += 1;
             // The first thing that `main` does is to forbid core files.
-            in_main |= line.contains("RLIMIT_CORE");
-            if in_main {
-                points.push(Point { name: name.to_owned(), number: *count, line: line.to_owned() });
+            in_main |= call.contains("RLIMIT_CORE");
+            let is_known = points.iter().any(|point| point.name == name && point.number == *count);
+            if in_main && !is_known {
+                points.push(Point { name: name.to_owned(), number: *count, line: call.to_owned() });
             }
         }
         points
@@ -229,6 +250,11 @@ impl Scene<'_> {
 
     /// What lies there now; all of it opens.
     pub fn left(&self, what: &dyn std::fmt::Debug) -> Left {
+        // A bus that another process speaks to is none of ours: we would make a key of our own.
+        if self.keyring.is_some() && kernel_keys::read(&self.world.home.keyring_service()).is_none() {
+            assert!(kept(&self.cache()).is_empty() && kept(&self.sessions()).is_empty(), "{what:?}: sealed");
+            return Left { has_session: false, has_fresh_token: false };
+        }
         let place = self.place();
         let tokens = TokenStore::new(&place).list();
         let sessions = Sessions::new(&place, Duration::ZERO, Box::new(|| ())).list();

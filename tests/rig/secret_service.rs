@@ -66,6 +66,12 @@ impl SecretService {
         output.status.success().then_some(secret)
     }
 
+    /// Removes what has these attributes: name, value, name, value and so on.
+    pub fn clear(&self, attributes: &[&str]) {
+        let status = self.secret_tool(&[&["clear"], attributes].concat()).status().unwrap();
+        assert!(status.success(), "secret-tool clear: {status}");
+    }
+
     /// Locks the keyring. Nobody is there to be asked for its password.
     pub fn lock(&self) {
         let status = Command::new(tool("dbus-send"))
