@@ -319,7 +319,7 @@ mod tests {
     type Deed = Box<dyn FnOnce(&Memory)>;
 
     #[derive(Default)]
-    struct Memory {
+    pub(super) struct Memory {
         token: RefCell<Option<Token>>,
         failure: RefCell<Option<PastFailure>>,
         /// What another process does while we wait for the lock.

@@ -214,11 +214,15 @@ impl<'a> Call<'a> {
     }
 
     fn fetch(&self) -> Result<Token, Error> {
-        let Fetched { token, request_id, warnings, document: _ } = fetch::fetch(self.desk, self.conditions)?;
+        let Fetched { token, request_id, warnings, document: _, elsewhere } =
+            fetch::fetch(self.desk, self.conditions)?;
         for warning in warnings {
             (self.conditions.note)(&warning);
         }
-        let entry = self.entry(Event::Mint).token(&token).request(request_id.as_deref());
+        let mut entry = self.entry(Event::Mint).token(&token).request(request_id.as_deref());
+        if let Some(elsewhere) = &elsewhere {
+            entry = entry.elsewhere(elsewhere);
+        }
         self.journal().add(&entry, self.now());
         Ok(token)
     }

@@ -24,6 +24,7 @@ use crate::cache::lock;
 use crate::error::{Error, printable};
 use crate::hex::hex;
 use crate::process::Caller;
+use crate::source::Elsewhere;
 use crate::token::{Timestamp, Token};
 
 /// The journal, in the state folder.
@@ -71,6 +72,13 @@ pub struct Entry {
     provider: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    /// `iss`, `sub` and `jti` of the token that was exchanged: its issuer's log may know them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchanged_issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchanged_subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchanged_token_id: Option<String>,
     /// The JWT's `jti`, which the API server's audit log knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<String>,
@@ -100,6 +108,9 @@ impl Entry {
             vault: None,
             provider: None,
             subject: None,
+            exchanged_issuer: None,
+            exchanged_subject: None,
+            exchanged_token_id: None,
             token_id: None,
             token_sha256: None,
             lease_id: None,
@@ -130,11 +141,26 @@ impl Entry {
         self
     }
 
-    /// At which OpenID provider.
+    /// At which provider, or endpoint of an exchange.
     #[must_use]
     pub fn provider(mut self, issuer: &str) -> Self {
         self.provider = Some(printable(issuer));
         self
+    }
+
+    /// By whom outside a Vault, and for whose token.
+    #[must_use]
+    pub fn elsewhere(mut self, given: &Elsewhere) -> Self {
+        if let Some(claims) = &given.exchanged {
+            let text = |claim: &Option<String>| claim.as_deref().map(printable);
+            self.exchanged_issuer = text(&claims.issuer);
+            self.exchanged_subject = text(&claims.subject);
+            self.exchanged_token_id = text(&claims.token_id);
+        }
+        if given.was_refreshed {
+            self.outcome = Some("refreshed".to_owned());
+        }
+        self.provider(&given.by)
     }
 
     /// In whose name.

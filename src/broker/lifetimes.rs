@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 use secrecy::SecretString;
 
+use super::tests::Memory;
 use super::*;
 use crate::token::Minted;
 
@@ -56,40 +57,6 @@ impl Issuer {
             Self::Anew(lifetime) | Self::Warns(lifetime) => Some(lifetime * 2 / 5),
             Self::Ends(_) => None,
         }
-    }
-}
-
-#[derive(Default)]
-struct Memory {
-    token: RefCell<Option<Token>>,
-    failure: RefCell<Option<PastFailure>>,
-}
-
-impl Store for Memory {
-    type Lock = ();
-    fn load(&self) -> Option<Token> {
-        self.token.borrow().clone()
-    }
-    fn keep(&self, token: &Token) {
-        *self.token.borrow_mut() = Some(token.clone());
-        *self.failure.borrow_mut() = None;
-    }
-    fn discard(&self) {
-        *self.token.borrow_mut() = None;
-    }
-    fn try_lock(&self) -> Option<()> {
-        Some(())
-    }
-    fn lock(&self) -> Option<()> {
-        Some(())
-    }
-    fn failure(&self) -> Option<PastFailure> {
-        self.failure.borrow().clone()
-    }
-    fn remember(&self, failure: &Failure, now: Timestamp) {
-        let until = now + TimeDelta::seconds(5);
-        let past = PastFailure { failure: failure.clone(), at: now, until, same_caller: false };
-        *self.failure.borrow_mut() = Some(past);
     }
 }
 

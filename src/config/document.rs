@@ -9,8 +9,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::Name;
 use super::problem::{Alternatives, Place, SettingsError};
+use super::providers::{Issuer, ProviderToken};
 use super::sources::{ResultField, SecretPlace};
-use super::types::{Issuer, Journaling, ProviderToken, Store, VaultAddress};
+use super::types::{Journaling, Store, VaultAddress};
 use super::value::{
     AccountName, ApiVersion, Audience, ClusterName, ConfigKind, DocumentPath, FieldName, FilePath, Lifetime,
     Mount, Namespace, PathPart, PemText, Port, Role, Scope, ServerAddress, ServerName, TeamName, Text,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::document::ExchangeSource;
 use super::problem::{Alternatives, EntryKind, SettingsError};
+use super::providers::{Issuer, Provider, ProviderKind, ProviderToken};
 use super::sources::{Preset, TokenExchange};
-use super::types::{Issuer, Provider, ProviderKind, ProviderToken};
 use super::validate::{Validation, audiences, scopes};
 
 /// Resources of Azure by a word that people remember; Microsoft's documentation names the ids.

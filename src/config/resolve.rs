@@ -10,9 +10,10 @@ use super::environment::{Transport, vault_of_environment};
 use super::extension::ClusterProfile;
 use super::overrides::{Overrides, Said, SourceKind, Wishes};
 use super::problem::{Alternatives, By, EntryKind, SettingsError};
+use super::providers::Provider;
 use super::sources::{SourceSettings, VaultIdentity, VaultKubernetes, VaultKv};
 use super::types::{
-    AuthMethod, ClusterPin, Identity, JwtOrigin, NamedBy, Profile, Provider, Settings, Store, TlsSettings,
+    AuthMethod, ClusterPin, Identity, JwtOrigin, NamedBy, Profile, Settings, Store, TlsSettings,
     VaultAddress, VaultSettings,
 };
 use super::validate::{KUBERNETES_MOUNT, KV_FIELD, KV_MOUNT, KV_PATH};

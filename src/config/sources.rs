@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Name;
 use super::problem::{By, SettingsError};
-use super::types::{Issuer, Pem, Provider, ProviderToken};
+use super::providers::{Issuer, Provider, ProviderToken};
+use super::types::Pem;
 use super::value::{PathPart, WebAddress};
 use crate::env::Env;
 

@@ -9,13 +9,14 @@ use super::document::{
     place,
 };
 use super::problem::{EntryKind, Place, SettingsError};
+use super::providers::{Provider, ProviderKind};
 use super::read::Owner;
 use super::sources::{
     OidcSource, SourceSettings, TokenRequestSource, VaultIdentity, VaultKubernetes, VaultKv, VaultOidc,
 };
 use super::types::{
-    AuthMethod, ClusterPin, Identity, Journaling, JwtOrigin, NamedBy, Pem, Profile, Provider, ProviderKind,
-    Settings, Store, TlsSettings, VaultSettings,
+    AuthMethod, ClusterPin, Identity, Journaling, JwtOrigin, NamedBy, Pem, Profile, Settings, Store,
+    TlsSettings, VaultSettings,
 };
 use super::value::{Audience, FilePath, Mount, PemText, Scope};
 use super::{Name, document};

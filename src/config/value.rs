@@ -7,7 +7,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::duration::parse_duration;
-use super::types::{Issuer, VaultAddress};
+use super::providers::Issuer;
+use super::types::VaultAddress;
 
 /// A value that breaks the rules for its kind. It does not repeat a value that may hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

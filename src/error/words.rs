@@ -2,7 +2,6 @@
 //! in no list does not compile, and one that changes its words changes a file. What Vault's own
 //! errors and templates say is pinned beside them. `SNAPSHOTS=overwrite` writes the files anew.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::DateTime;
@@ -10,9 +9,7 @@ use snapbox::{assert_data_eq, file};
 
 use super::{Calling, Error, ExitCode, Failure};
 use crate::cluster::ClusterFlaw;
-use crate::config::{
-    Alternatives, By, EntryKind, Place, Preset, ProviderToken, SettingsError, SourceKind, ValueError,
-};
+use crate::config::{Alternatives, By, EntryKind, Place, Preset, SettingsError, SourceKind, ValueError};
 use crate::databricks::{DatabricksError, Host};
 use crate::exec::ExecError;
 use crate::http::{ConnectCause, HttpError, TlsCause};
@@ -22,7 +19,7 @@ use crate::oidc::OidcError;
 use crate::oidc::callback::CallbackError;
 use crate::oidc::id_token::Lie;
 use crate::source::SourceError;
-use crate::source::{token_exchange, vault_identity, vault_kubernetes, vault_kv};
+use crate::source::{token_exchange, vault_kubernetes};
 use crate::token::{Flaw, Timestamp};
 use crate::trust::{Difference, Mend, TrustError};
 use crate::vault::VaultError;
@@ -39,10 +36,12 @@ fn told(errors: Vec<impl Into<Error>>) -> String {
 macro_rules! all {
     ($errors:expr, $enum:ident: $($variant:ident)*) => {{
         let name = |error: &$enum| match error { $($enum::$variant { .. } => stringify!($variant)),* };
-        let found: BTreeSet<&str> = $errors.iter().map(name).collect();
-        assert_eq!(found, BTreeSet::from([$(stringify!($variant)),*]));
+        let found: std::collections::BTreeSet<&str> = $errors.iter().map(name).collect();
+        assert_eq!(found, std::collections::BTreeSet::from([$(stringify!($variant)),*]));
     }};
 }
+
+mod sources;
 
 fn at(second: i64) -> Timestamp {
     DateTime::from_timestamp(1_893_456_000 + second, 0).unwrap()
@@ -497,61 +496,6 @@ fn of_the_kubernetes_engine() {
         }
     }
     assert_data_eq!(told(errors), file!["words/kubernetes.txt"].raw());
-}
-
-#[test]
-fn of_token_documents() {
-    use vault_kv::{NotRead, Reason};
-    let reasons = vec![
-        Reason::NoSecret { with_data: true },
-        Reason::NoSecret { with_data: false },
-        Reason::Deleted { at: at(0), version: 3 },
-        Reason::Outlived { at: at(0) },
-        Reason::Destroyed,
-        Reason::NotKv { engine: "kubernetes".into() },
-        Reason::OtherMount { mount: "other".into() },
-        Reason::Refused { words: Some(evil("no")) },
-        Reason::FieldMissing { field: "token".into(), present: names(&["jwt", "note"]) },
-        Reason::FieldMissing { field: "token".into(), present: Vec::new() },
-        Reason::Field { field: "token".into(), why: "it is a list, not text".into() },
-        Reason::OtherCluster { asked: "prod-eu".into(), found: evil("test-us") },
-        Reason::OtherTeam { asked: "payments".into(), found: "others".into() },
-        Reason::OtherServer { asked: "https://a".into(), found: "https://b".into() },
-        Reason::OtherAuthority,
-        Reason::Late { at: at(0) },
-    ];
-    all!(reasons, Reason: NoSecret Deleted Outlived Destroyed NotKv OtherMount Refused FieldMissing Field OtherCluster
-        OtherTeam OtherServer OtherAuthority Late);
-    let error = |reason| {
-        let (vault, path) = ("https://vault.example".to_owned(), "secret/sa/prod-eu/payments".to_owned());
-        SourceError::Kv(Box::new(NotRead { vault, path, reason }))
-    };
-    assert_data_eq!(told(reasons.into_iter().map(error).collect()), file!["words/documents.txt"].raw());
-}
-
-#[test]
-fn of_identity_tokens() {
-    use vault_identity::{NotIssued, Reason};
-    let reasons = vec![
-        Reason::NoEntity,
-        Reason::NoRole,
-        Reason::ClientNotAllowed,
-        Reason::Algorithm(evil("EdDSA")),
-        Reason::Other,
-    ];
-    all!(reasons, Reason: NoEntity NoRole ClientNotAllowed Algorithm Other);
-    let error = |reason| {
-        let (vault, role) = ("https://vault.example".to_owned(), "kubernetes".to_owned());
-        SourceError::Identity(Box::new(NotIssued { vault, role, reason, words: Some("no".into()) }))
-    };
-    assert_data_eq!(told(reasons.into_iter().map(error).collect()), file!["words/identity-tokens.txt"].raw());
-}
-
-#[test]
-fn of_tokens_that_a_vault_hands_on() {
-    let error = |kind| SourceError::NotHandedOn { vault: "https://vault.example".into(), kind };
-    let errors = [ProviderToken::Id, ProviderToken::Access].map(error).into();
-    assert_data_eq!(told(errors), file!["words/handed-on.txt"].raw());
 }
 
 #[test]

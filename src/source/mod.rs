@@ -27,7 +27,7 @@ use token_exchange::Exchange;
 
 use crate::config::{self, Name, SourceSettings};
 use crate::error::Error;
-use crate::token::{Flaw, Lease, Minted, Timestamp, Token, after};
+use crate::token::{Claims, Flaw, Lease, Minted, Timestamp, Token, after};
 use crate::vault::{Revocation, Vault};
 
 /// A source of tokens.
@@ -59,6 +59,19 @@ pub struct Fetched {
     pub request_id: Option<String>,
     /// The cluster that a token document names.
     pub document: Option<DocumentCluster>,
+    /// What came of it outside a Vault.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// Who gave a token, where no Vault did, and for what: for the journal.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// The provider, or the endpoint of an exchange.
+    pub by: String,
+    /// A refresh token was spent for it.
+    pub was_refreshed: bool,
+    /// Whose token was exchanged for it.
+    pub exchanged: Option<Claims>,
 }
 
 impl Source {
@@ -111,8 +124,10 @@ impl Source {
             }
             Self::VaultKv(vault, settings) => document(vault.as_ref(), settings, asking, clock).await,
             Self::Oidc(oidc) => {
-                let minted = oidc.mint().await?;
-                Ok(fetched(oidc.client.issuer(), oidc.path(), minted, None, clock())?)
+                let (minted, was_refreshed) = oidc.mint().await?;
+                let by = oidc.client.issuer().to_owned();
+                let fetched = fetched(&by, oidc.path(), minted, None, clock())?;
+                Ok(Fetched { elsewhere: Some(Elsewhere { by, was_refreshed, exchanged: None }), ..fetched })
             }
             Self::VaultIdentity(vault, settings) => {
                 let minted = vault_identity::mint(vault.as_ref(), &settings.role, clock).await?;
@@ -178,7 +193,7 @@ fn fetched(
         path: path.to_owned(),
         flaw,
     })?;
-    Ok(Fetched { token, warnings, request_id, document })
+    Ok(Fetched { token, warnings, request_id, document, elsewhere: None })
 }
 
 /// The server's messages as one line.

@@ -27,21 +27,24 @@ impl Oidc {
         }
     }
 
-    /// The token of the kept session, renewed where it is due.
-    pub(super) async fn mint(&self) -> Result<Minted, Error> {
+    /// The token of the kept session, renewed where it is due; and whether it was.
+    pub(super) async fn mint(&self) -> Result<(Minted, bool), Error> {
+        let before = self.client.kept_session();
         let session = self.client.tokens(self.token, self.freshness).await?;
         let secret = session.token(self.token).cloned().ok_or_else(|| self.client.lacks(self.token))?;
         let (by, told) = match self.token {
             ProviderToken::Id => (Limit::Expiry, session.id_expires_at),
             ProviderToken::Access => (Limit::ExpiresIn, session.access_expires_at),
         };
-        Ok(Minted {
+        let was_refreshed = before.is_some_and(|before| before.obtained_at != session.obtained_at);
+        let minted = Minted {
             secret,
             bounds: told.map(|at| Bound { by, at }).into_iter().collect(),
             subject: session.subject,
             lease: None,
             warnings: Vec::new(),
             request_id: None,
-        })
+        };
+        Ok((minted, was_refreshed))
     }
 }

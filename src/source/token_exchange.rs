@@ -14,7 +14,7 @@ mod subject;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -23,7 +23,7 @@ use url::Url;
 pub use error::{ExchangeError, SubjectFlaw};
 use shape::Shape;
 
-use super::{Fetched, after};
+use super::{Elsewhere, Fetched, after};
 use crate::config::{self, Preset, ResultField, SecretPlace};
 use crate::error::Error;
 use crate::http::Client;
@@ -58,13 +58,17 @@ pub struct Parts {
 }
 
 /// A source that exchanges.
-pub struct Exchange(Parts);
+pub struct Exchange {
+    parts: Parts,
+    /// What the token says that was handed over.
+    handed_over: OnceLock<Claims>,
+}
 
 impl Exchange {
     /// The source of these parts. It asks nobody yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(parts)
+        Self { parts, handed_over: OnceLock::new() }
     }
 
     /// Asks for a token, once.
@@ -72,7 +76,7 @@ impl Exchange {
     /// # Errors
     /// Where there is nothing to exchange, the issuer refuses, or what it gives is no token to use.
     pub async fn mint(&self) -> Result<Fetched, Error> {
-        let Given { endpoint, minted } = match self.0.settings.preset {
+        let Given { endpoint, minted } = match self.parts.settings.preset {
             Preset::Generic | Preset::Keycloak | Preset::Dex | Preset::Okta => {
                 self.exchanged(self.endpoint().await?).await?
             }
@@ -80,17 +84,20 @@ impl Exchange {
             Preset::Entra => entra::given(self).await?,
             Preset::Google => google::given(self).await?,
         };
+        let by = endpoint.clone();
         let token = Token::new(minted, self.now()).map_err(|flaw| ExchangeError::Token { endpoint, flaw })?;
-        Ok(Fetched { token, warnings: Vec::new(), request_id: None, document: None })
+        let exchanged = self.handed_over.get().cloned();
+        let elsewhere = Some(Elsewhere { by, was_refreshed: false, exchanged });
+        Ok(Fetched { token, warnings: Vec::new(), request_id: None, document: None, elsewhere })
     }
 
     fn now(&self) -> Timestamp {
-        (self.0.clock)()
+        (self.parts.clock)()
     }
 
     /// The endpoint that the settings name, or that their issuer does.
     async fn endpoint(&self) -> Result<Url, Error> {
-        let (settings, preset) = (&self.0.settings, self.0.settings.preset);
+        let (settings, preset) = (&self.parts.settings, self.parts.settings.preset);
         if let Some(endpoint) = &settings.token_endpoint {
             return Ok(endpoint.clone());
         }
@@ -98,14 +105,14 @@ impl Exchange {
             .issuer
             .as_ref()
             .ok_or_else(|| Error::Fault("the exchange names neither issuer nor endpoint".into()))?;
-        let metadata = Metadata::discover(&self.0.http, issuer, self.0.deadline).await;
+        let metadata = Metadata::discover(&self.parts.http, issuer, self.parts.deadline).await;
         Ok(metadata.map_err(|cause| ExchangeError::Refused { preset, cause })?.token_endpoint)
     }
 
     /// RFC 8693 at an endpoint.
     async fn exchanged(&self, endpoint: Url) -> Result<Given, Error> {
-        let shape = Shape::of(&self.0.settings);
-        let form = shape.form(&self.0.settings, &self.subject(&endpoint).await?);
+        let shape = Shape::of(&self.parts.settings);
+        let form = shape.form(&self.parts.settings, &self.subject(&endpoint).await?);
         let authentication = self.authentication(&shape)?;
         let asked_at = self.now();
         let answer = self.ask(endpoint.clone(), &authentication, &form).await?;
@@ -115,18 +122,19 @@ impl Exchange {
     /// The token to hand over, checked.
     async fn subject(&self, endpoint: &Url) -> Result<SecretString, Error> {
         let subject = self
-            .0
+            .parts
             .subject
             .as_ref()
             .ok_or_else(|| Error::Fault("the exchange names nobody whose token is exchanged".into()))?;
         let token = subject.jwt().await?;
-        subject::check(&token, self.0.settings.preset, endpoint, self.now())?;
+        subject::check(&token, self.parts.settings.preset, endpoint, self.now())?;
+        let _ = self.handed_over.set(Claims::of(&token).unwrap_or_default());
         Ok(token)
     }
 
     /// How the client says who it is.
     fn authentication(&self, shape: &Shape) -> Result<ClientAuthentication, ExchangeError> {
-        let settings = &self.0.settings;
+        let settings = &self.parts.settings;
         let client_id = settings.client_id.clone();
         let (Some(client_id), Some(file)) = (&client_id, &settings.client_secret_file) else {
             return Ok(ClientAuthentication::None { client_id });
@@ -146,20 +154,20 @@ impl Exchange {
         authentication: &ClientAuthentication,
         form: &Form,
     ) -> Result<TokenAnswer, ExchangeError> {
-        let endpoint = TokenEndpoint { http: &self.0.http, url, authentication };
-        let preset = self.0.settings.preset;
-        let answer = endpoint.ask(form, self.0.deadline).await;
+        let endpoint = TokenEndpoint { http: &self.parts.http, url, authentication };
+        let preset = self.parts.settings.preset;
+        let answer = endpoint.ask(form, self.parts.deadline).await;
         answer.map_err(|cause| ExchangeError::Refused { preset, cause })
     }
 
     /// `client_credentials` with the client's secret.
     async fn with_secret(&self, endpoint: Url) -> Result<Given, Error> {
-        let shape = Shape::of(&self.0.settings);
-        let scope = shape.scope(&self.0.settings);
+        let shape = Shape::of(&self.parts.settings);
+        let scope = shape.scope(&self.parts.settings);
         let form = Form::of_grant(CLIENT_CREDENTIALS).optional("scope", scope.as_deref());
         let authentication = self.authentication(&shape)?;
         let asked_at = self.now();
-        let form = with_parameters(form, &self.0.settings);
+        let form = with_parameters(form, &self.parts.settings);
         let answer = self.ask(endpoint, &authentication, &form).await?;
         given(&answer, ResultField::AccessToken, true, asked_at)
     }

@@ -121,6 +121,12 @@ fn eight_forced_refreshes_spend_one_refresh_token() {
         is_of_ada(answer["access_token"].as_str().unwrap());
     }
     assert_eq!(lake.workspace.grants(), ["authorization_code", "refresh_token"]);
+    let journal = lake.home.journal();
+    let host = &lake.workspace.address;
+    let mut mints =
+        journal.iter().filter(|line| line["event"] == "mint" && line["provider"] == host.as_str());
+    assert_eq!(mints.next_back().unwrap()["outcome"], "refreshed");
+    assert!(mints.all(|line| line["outcome"].is_null()), "{journal:?}");
     // The one that came instead is good, too.
     is_of_ada(&lake.home.get_token(&["--force-refresh"], None).quiet().token());
     assert_eq!(lake.workspace.grants().len(), 3);

@@ -42,7 +42,7 @@ impl Lake {
     fn federated() -> Self {
         let lake = Self::new(false, &json!({"identity": "pod", "clientId": CLIENT}));
         lake.allow(Some(CLIENT), Some(SUBJECT));
-        lake.present(&lake.subject(&json!({})));
+        lake.present(&lake.subject(&json!({"jti": "of-the-pod"})));
         lake
     }
 
@@ -105,7 +105,16 @@ fn end_of(run: &crate::home::Run) -> DateTime<Utc> {
 fn a_service_account_becomes_a_service_principal_and_is_exchanged_once() {
     let lake = Lake::federated();
     let run = lake.home.get_token(&[], None).quiet();
+    // Two questions where its endpoint is, and one for the token.
+    assert_eq!(lake.workspace.seen().len(), 3);
     assert_eq!(lake.user_of(&run.token()), CLIENT);
+    let journal = lake.home.journal();
+    let mint = journal.iter().find(|line| line["event"] == "mint").unwrap();
+    assert_eq!(mint["provider"], format!("{}/oidc/v1/token", lake.workspace.address));
+    assert_eq!((&mint["exchangedIssuer"], &mint["exchangedSubject"]), (&json!(ISS), &json!(SUBJECT)));
+    assert_eq!(mint["exchangedTokenId"], "of-the-pod");
+    assert_eq!((&mint["subject"], &mint["tokenId"]), (&json!(CLIENT), &claims(&run.token())["jti"]));
+    assert!(mint["program"].is_string() && mint["tokenSha256"].is_string(), "{mint}");
     // The token of Databricks ends with the subject's, a quarter of an hour from now.
     let left = end_of(&run) - Utc::now();
     assert!(left > TimeDelta::minutes(13) && left < TimeDelta::minutes(15), "{left}");

@@ -243,11 +243,8 @@ const OPENED: &[(&str, usize, &str)] = &[
     ("oidc/id_token.rs", 3, "looks at a token's signature and claims before anybody believes it"),
     ("oidc/log_in.rs", 1, "the challenge that is made of a log-in's verifier"),
     ("oidc/session.rs", 2, "whether two sessions are renewed with one token"),
-    (
-        "oidc/token_endpoint.rs",
-        7,
-        "the form and the header of a request, and what must not be repeated of them",
-    ),
+    ("oidc/token_endpoint/form.rs", 4, "the form of a request, and what must not be repeated of it"),
+    ("oidc/token_endpoint.rs", 3, "the header of a request, and whether a token came"),
     ("identity/svid.rs", 1, "a JWT-SVID out of the JSON that its agent writes"),
     ("source/field.rs", 2, "fields of an answer are secret until somebody knows better"),
     ("source/token_exchange.rs", 1, "claims of the token that came"),

@@ -7,12 +7,12 @@ use crate::error::Error;
 use crate::oidc::databricks;
 
 pub(super) async fn given(exchange: &Exchange) -> Result<Given, Error> {
-    let settings = &exchange.0.settings;
+    let settings = &exchange.parts.settings;
     let endpoint = match (&settings.token_endpoint, &settings.host) {
         (Some(endpoint), _) => endpoint.clone(),
         (None, Some(host)) => {
-            let (account, deadline) = (settings.account_id.as_deref(), exchange.0.deadline);
-            let found = databricks::endpoints(&exchange.0.http, host, account, deadline).await;
+            let (account, deadline) = (settings.account_id.as_deref(), exchange.parts.deadline);
+            let found = databricks::endpoints(&exchange.parts.http, host, account, deadline).await;
             found.map_err(|cause| ExchangeError::Refused { preset: settings.preset, cause })?.token
         }
         (None, None) => return Err(Error::Fault("the exchange names no host".into())),

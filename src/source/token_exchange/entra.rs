@@ -24,7 +24,7 @@ const MAY_LAG: [u32; 3] = [70_021, 700_213, 700_211];
 const TRIES_MORE: u32 = 3;
 
 pub(super) async fn given(exchange: &Exchange) -> Result<Given, Error> {
-    let settings = &exchange.0.settings;
+    let settings = &exchange.parts.settings;
     let endpoint = endpoint(exchange)?;
     if settings.client_secret_file.is_some() {
         return exchange.with_secret(endpoint).await;
@@ -39,8 +39,8 @@ pub(super) async fn given(exchange: &Exchange) -> Result<Given, Error> {
     for _ in 0..TRIES_MORE {
         let asked_at = exchange.now();
         match exchange.ask(endpoint.clone(), &authentication, &form).await {
-            Err(error) if may_lag(&error) && Instant::now() + wait < exchange.0.deadline => {
-                (exchange.0.pause)(wait).await;
+            Err(error) if may_lag(&error) && Instant::now() + wait < exchange.parts.deadline => {
+                (exchange.parts.pause)(wait).await;
                 wait *= 2;
             }
             answer => return read(&answer?, ResultField::AccessToken, true, asked_at),
@@ -57,7 +57,7 @@ fn may_lag(error: &ExchangeError) -> bool {
 }
 
 fn endpoint(exchange: &Exchange) -> Result<Url, Error> {
-    let settings = &exchange.0.settings;
+    let settings = &exchange.parts.settings;
     if let Some(endpoint) = &settings.token_endpoint {
         return Ok(endpoint.clone());
     }

@@ -21,7 +21,7 @@ const TOKENS: &str = "https://sts.googleapis.com";
 const CREDENTIALS: &str = "https://iamcredentials.googleapis.com";
 
 pub(super) async fn given(exchange: &Exchange) -> Result<Given, Error> {
-    let settings = &exchange.0.settings;
+    let settings = &exchange.parts.settings;
     let endpoint = match &settings.token_endpoint {
         Some(endpoint) => endpoint.clone(),
         None => at(settings.host.as_ref(), TOKENS, "/v1/token")?,
@@ -42,7 +42,7 @@ struct Impersonated {
 
 /// The service account's token; it may outlive the federated one that it was had with.
 async fn impersonated(exchange: &Exchange, account: &str, federated: Given) -> Result<Given, Error> {
-    let settings = &exchange.0.settings;
+    let settings = &exchange.parts.settings;
     let path = format!("/v1/projects/-/serviceAccounts/{account}:generateAccessToken");
     let url = at(settings.host.as_ref(), CREDENTIALS, &path)?;
     let scope = Shape::of(settings).scope(settings).unwrap_or_default();
@@ -75,14 +75,14 @@ async fn post(
     bearer: &SecretString,
     body: String,
 ) -> Result<Response, ExchangeError> {
-    let preset = exchange.0.settings.preset;
+    let preset = exchange.parts.settings.preset;
     crate::oidc::metadata::need_private(url).map_err(|cause| ExchangeError::Refused { preset, cause })?;
     let refused = |cause: crate::http::HttpError| ExchangeError::Refused { preset, cause: cause.into() };
-    let request = Request::new(Method::POST, url.clone(), exchange.0.deadline)
+    let request = Request::new(Method::POST, url.clone(), exchange.parts.deadline)
         .secret_header(AUTHORIZATION, "Bearer ", bearer)
         .map_err(refused)?
         .body("application/json", Zeroizing::new(body.into_bytes()));
-    exchange.0.http.send(request).await.map_err(refused)
+    exchange.parts.http.send(request).await.map_err(refused)
 }
 
 /// `error.message` of an error of Google's APIs.
