@@ -102,6 +102,13 @@ fn a_refresh_in_which_a_system_call_fails_ends_well_or_clearly() {
 }
 
 #[test]
+fn a_first_call_that_cannot_make_its_sealing_key_ends_well_or_clearly() {
+    static SCENARIO: Scenario =
+        Scenario { arguments: &["get-token"], before: Before::NoKey, who: Who::Client };
+    fail_everywhere(&SCENARIO);
+}
+
+#[test]
 fn a_new_sealing_key_during_which_a_system_call_fails_loses_nothing() {
     static SCENARIO: Scenario = Scenario { arguments: &["reseal"], before: Before::Fresh, who: Who::Person };
     fail_everywhere(&SCENARIO);

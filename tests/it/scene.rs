@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use vaulttoken::cache::{Sessions, TokenStore};
 use vaulttoken::config::Store;
 use vaulttoken::env::Env;
@@ -95,6 +96,8 @@ pub struct Scene<'a> {
     key: Option<(String, Vec<u8>)>,
     /// The keyring of the system, where there is one.
     keyring: Option<SecretService>,
+    /// A folder in memory, where a run may find no keyring.
+    memory: Option<TempDir>,
 }
 
 impl Scene<'_> {
@@ -103,7 +106,12 @@ impl Scene<'_> {
         for (name, value) in keyring.iter().flat_map(SecretService::environment) {
             world.home.set(name, &value);
         }
-        let mut scene = Scene { world, scenario, files: Vec::new(), key: None, keyring };
+        let in_memory = || TempDir::with_prefix_in("vaulttoken-scene-", "/dev/shm").unwrap();
+        let memory = (scenario.before == Before::NoKey).then(in_memory);
+        if let Some(memory) = &memory {
+            world.home.set("XDG_RUNTIME_DIR", memory.path().to_str().unwrap());
+        }
+        let mut scene = Scene { world, scenario, files: Vec::new(), key: None, keyring, memory };
         // Also where nothing is to be there before: the key is made once.
         scene.world.home.get_token(&[], scene.says_which_cluster().then(info).as_ref()).quiet();
         if scenario.before == Before::Due {
@@ -161,7 +169,8 @@ impl Scene<'_> {
     }
 
     fn reset(&self) {
-        for path in [self.cache(), self.state()] {
+        let in_memory = self.memory.iter().map(|memory| memory.path().join("vaulttoken"));
+        for path in [self.cache(), self.state()].into_iter().chain(in_memory) {
             let _ = fs::remove_dir_all(&path);
         }
         let previous = format!("{}.previous", self.world.home.keyring_service());
