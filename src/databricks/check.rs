@@ -519,4 +519,42 @@ mod tests {
                 .contains(&"env-token-is-path")
         );
     }
+
+    #[test]
+    fn what_an_exchange_needs_and_what_a_policy_must_say_is_named() {
+        let good = token("RS256", &good());
+        let all = |pairs: &[(&str, &str)], expected: &Expected| {
+            codes(&report(pairs, Some(&good), expected), Weight::Note)
+        };
+        let bare = all(&[("DATABRICKS_AUTH_TYPE", "file-oidc")], &expected());
+        assert!(
+            ["host-missing", "client-id-missing", "token-file-unset"].iter().all(|code| bare.contains(code))
+        );
+        let malformed = [("DATABRICKS_HOST", "ftp://dbc-1.example")];
+        assert!(all(&malformed, &expected()).contains(&"host-malformed"));
+        let notes = all(&ENV_OIDC, &Expected::default());
+        for code in
+            ["env-token-ages", "subject-lifetime", "issuer-needed", "audience-needed", "subject-needed"]
+        {
+            assert!(notes.contains(&code), "{code}: {notes:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_on_which_the_sdks_are_two_people_is_told() {
+        let pairs = [
+            ("DATABRICKS_HOST", "https://dbc-1.example"),
+            ("DATABRICKS_CLIENT_ID", "7f"),
+            ("DATABRICKS_OIDC_TOKEN", "t"),
+        ];
+        let env = Env::of(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        // Go asks the Databricks CLI before the variable, Python after it.
+        let machine = Machine { has_file: &|_| false, has_program: &|_| true };
+        let report = check(&env, None, &expected(), &machine, now());
+        let found = report.findings.iter().find(|finding| finding.code == "sdks-differ");
+        assert!(
+            found.is_some_and(|finding| finding.what.contains("`databricks-cli`, `env-oidc`")),
+            "{report:?}"
+        );
+    }
 }

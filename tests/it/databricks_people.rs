@@ -10,7 +10,7 @@ use crate::ages;
 use crate::browser_log_ins::{browser_that, for_a_person, opened};
 use crate::home::{Home, exec_info};
 use crate::liar::Liar;
-use crate::rig::{Authority, Databricks, Policy, claims};
+use crate::rig::{Authority, Databricks, Policy, Reply, claims};
 
 /// A host of Databricks, and a home whose profile `lake` is a person's.
 struct Lake {
@@ -140,6 +140,39 @@ fn an_authorization_elsewhere_is_not_opened() {
     assert_eq!(ended.code, Some(7), "{ended:?}");
     assert!(ended.shown.contains("https://evil.example/oidc/v1/authorize"), "{ended:?}");
     assert_eq!(opened(&lake.home), [""; 0]);
+}
+
+#[test]
+fn an_answer_of_another_host_is_refused_and_one_of_an_account_here_is_not() {
+    let lake = Lake::new(false);
+    lake.workspace.answers_as("https://evil.example/oidc");
+    let ended = lake.home.at_terminal(&["login"]).end();
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert!(ended.shown.contains("it is of `https://evil.example/oidc`"), "{ended:?}");
+    assert_eq!(lake.workspace.grants(), [""; 0]);
+    lake.workspace.answers_as(&format!("{}/oidc/accounts/0d26daa6", lake.workspace.address));
+    lake.log_in();
+}
+
+#[test]
+fn a_session_that_was_ended_there_asks_for_a_log_in() {
+    let lake = Lake::new(false);
+    lake.log_in();
+    ages::pass(&lake.home, TimeDelta::seconds(60));
+    let over = json!({"error": "invalid_grant", "error_description": "Refresh token is invalid"});
+    lake.workspace.answer(Some(Reply::json(400, &over)));
+    let run = lake.home.get_token(&["--force-refresh"], None);
+    assert!(run.failed(3).contains("try: kubectl-vaulttoken login lake"), "{run:?}");
+    // What is left of it is good until its own end, and what was refused is not sent again.
+    for arguments in [&[][..], &["--force-refresh"]] {
+        is_of_ada(&lake.home.get_token(arguments, None).quiet().token());
+    }
+    assert_eq!(lake.workspace.grants(), ["authorization_code", "refresh_token"]);
+    ages::pass(&lake.home, TimeDelta::hours(1));
+    lake.home.get_token(&[], None).failed(3);
+    lake.workspace.answer(None);
+    lake.log_in();
+    is_of_ada(&lake.home.get_token(&[], None).quiet().token());
 }
 
 #[test]

@@ -126,6 +126,14 @@ fn a_person_logs_in_and_the_cluster_gets_the_id_token() {
     assert_eq!((&item["token"]["limitedBy"], &item["subject"]), (&json!("expiry"), &json!("alice")));
     let events: Vec<_> = home.journal().iter().map(|line| line["event"].clone()).collect();
     assert!(events.contains(&json!("login")) && events.contains(&json!("mint")), "{events:?}");
+    // A log-in, and a renewal, ask for metadata, tokens and keys once each.
+    home.run(&["refresh", "prod"]).succeeded();
+    for path in ["/.well-known/openid-configuration", "/token", "/keys"] {
+        assert_eq!(liar.double.seen().iter().filter(|seen| seen.path == path).count(), 2, "{path}");
+    }
+    let renewal = home.journal().pop().unwrap();
+    assert_eq!((&renewal["event"], &renewal["outcome"]), (&json!("mint"), &json!("refreshed")));
+    assert_eq!((&renewal["provider"], &renewal["subject"]), (&json!(liar.double.address), &json!("alice")));
 }
 
 #[test]

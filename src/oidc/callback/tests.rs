@@ -244,6 +244,26 @@ async fn a_taken_port_is_named_or_another_one_taken() {
 }
 
 #[tokio::test]
+async fn the_first_free_port_of_a_range_is_taken_and_a_full_range_named() {
+    // Two neighbours that both can be had: ports of the system's choice may have one in use.
+    let pair = (0..50).find_map(|_| {
+        let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = first.local_addr().unwrap().port();
+        let second = std::net::TcpListener::bind(("127.0.0.1", port.checked_add(1)?)).ok()?;
+        Some((first, second, port))
+    });
+    let (first, second, port) = pair.unwrap();
+    let (first_port, last) = (port, port + 1);
+    let at = Listen { host: Loopback::Localhost, port: Port::Among { first: first_port, last }, path: "/" };
+    let error = Callback::listen(at).await.unwrap_err();
+    assert_eq!(error, CallbackError::AllTaken { first: first_port, last });
+    drop(second);
+    let callback = Callback::listen(at).await.unwrap();
+    assert_eq!(callback.redirect_uri(), format!("http://localhost:{last}"));
+    drop(first);
+}
+
+#[tokio::test]
 async fn whoever_sits_at_the_other_address_of_localhost_gets_no_code() {
     // Another test may take the same number at the other address meanwhile: then with a new one.
     for _ in 0..20 {

@@ -50,6 +50,8 @@ struct State {
     lifetime: Mutex<i64>,
     /// Where its metadata send people, if not to itself.
     authorizes_at: Mutex<Option<String>>,
+    /// The issuer that its answers to browsers name (RFC 9207).
+    answers_as: Mutex<Option<String>>,
 }
 
 struct Code {
@@ -84,6 +86,7 @@ impl Databricks {
             refresh_tokens: Mutex::default(),
             lifetime: Mutex::new(3_600),
             authorizes_at: Mutex::default(),
+            answers_as: Mutex::default(),
         });
         let answering = Arc::clone(&state);
         let double = Double::https(authority, &[], move |request| answering.answer(request));
@@ -115,6 +118,11 @@ impl Databricks {
     /// Its metadata send people to this place from now on.
     pub fn authorizes_at(&self, address: &str) {
         *self.state.authorizes_at.lock().unwrap() = Some(address.to_owned());
+    }
+
+    /// Its answers to browsers name this issuer from now on.
+    pub fn answers_as(&self, issuer: &str) {
+        *self.state.answers_as.lock().unwrap() = Some(issuer.to_owned());
     }
 
     /// Changes the JSON of every token that is given from now on.
@@ -265,6 +273,9 @@ impl State {
         };
         self.codes.lock().unwrap().insert(code.clone(), kept);
         redirect.query_pairs_mut().append_pair("code", &code).append_pair("state", get("state"));
+        if let Some(issuer) = &*self.answers_as.lock().unwrap() {
+            redirect.query_pairs_mut().append_pair("iss", issuer);
+        }
         Reply::text(302, "text/plain", "").with_header("Location", redirect.as_str())
     }
 
