@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cache::{ProviderSessions, Resealed, Sessions, TokenStore};
+use crate::cache::{ProviderSessions, Sessions, TokenStore};
 use crate::desk::{self, KEYRING_PATIENCE};
 use crate::env::Env;
 use crate::error::Error;
@@ -39,13 +39,14 @@ pub fn run(env: &Env, config: Option<&PathBuf>, wait: Duration) -> Result<Outcom
         let tokens = TokenStore::new(&place).reseal(wait);
         let of_vaults = Sessions::new(&place, wait, Box::new(|| ())).reseal();
         let of_providers = ProviderSessions::new(&place, wait, Box::new(|| ())).reseal();
-        let left = |one: &Resealed| one.left;
+        let left = [tokens.left, of_vaults.left, of_providers.left].concat();
         outcome = Outcome {
             store: place.tier,
             tokens: tokens.sealed,
             sessions: of_vaults.sealed + of_providers.sealed,
-            left: [tokens, of_vaults, of_providers].iter().map(left).sum(),
+            left: left.len(),
         };
+        left
     })?;
     Ok(outcome)
 }

@@ -25,5 +25,5 @@ pub use lock::{Acquired, Guard};
 pub use log_ins::{FailedLogIn, LogIns};
 pub use provider_sessions::ProviderSessions;
 pub use sessions::Sessions;
-pub use shelf::Resealed;
+pub use shelf::{Left, Resealed};
 pub use store::{CacheError, TokenStore};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use zeroize::Zeroizing;
 
-use super::file::{Folder, FolderError};
+use super::file::{Folder, FolderError, Seen};
 use super::lock::{self, Acquired};
 use super::seal::{Kind, Seal};
 use super::{CacheError, CacheKey};
@@ -29,12 +29,30 @@ pub(super) struct Shelf {
 }
 
 /// What became of entries that were to be sealed anew.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Resealed {
     /// The key of now seals them.
     pub sealed: usize,
-    /// They are as they were.
-    pub left: usize,
+    /// Another one does, each for this reason.
+    pub left: Vec<Left>,
+}
+
+/// Why an entry was not sealed anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// Another process works on it.
+    InUse,
+    /// The system refused, in these words.
+    Refused(String),
+}
+
+/// Whose key opens an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opener {
+    /// The one that seals now.
+    Ours,
+    /// The one before, or one that somebody made while we run.
+    Another,
 }
 
 impl Shelf {
@@ -70,14 +88,15 @@ impl Shelf {
         // A folder is opened for each use: it may be removed at any time.
         let folder = Folder::open(self.folder.as_deref()?).ok()?;
         let file = folder.read(&self.file_name(key))?;
-        seal.open(self.kind, key, file).or_else(|| self.open_by_another_key(&folder, key))
+        seal.open(self.kind, key, file).or_else(|| Some(self.open_by_another_key(&folder, key)?.0))
     }
 
-    fn open_by_another_key(&self, folder: &Folder, key: &CacheKey) -> Option<Zeroizing<Vec<u8>>> {
+    fn open_by_another_key(&self, folder: &Folder, key: &CacheKey) -> Option<(Zeroizing<Vec<u8>>, Seen)> {
         self.place.other_keys().iter().find_map(|other| {
             let seal = Seal::of(self.place.tier, Some(other))?;
             // Opening works in place, so what did not open has to be read again.
-            seal.open(self.kind, key, folder.read(&self.file_name(key))?)
+            let (file, seen) = folder.read_seen(&self.file_name(key))?;
+            Some((seal.open(self.kind, key, file)?, seen))
         })
     }
 
@@ -85,18 +104,14 @@ impl Shelf {
     pub(super) fn reseal(&self, wait: Duration) -> Resealed {
         let mut count = Resealed::default();
         for key in self.keys() {
-            // Whoever holds it is about to write. Without a lock what he writes could be undone here;
-            // the key before opens it as it is.
-            let _lock = match self.lock(&key, wait, &mut || ()) {
-                Acquired::Guard(guard) => guard,
-                Acquired::Busy | Acquired::Unsupported(_) => {
-                    count.left += 1;
-                    continue;
-                }
+            let tried = match self.opened_by(&key) {
+                Some(Opener::Another) => self.seal_anew(&key, wait),
+                _ => Ok(()),
             };
-            match self.load(&key).map(|content| self.store(&key, &content)) {
-                Some(Ok(())) => count.sealed += 1,
-                Some(Err(_)) => count.left += 1,
+            // Whoever works on it may have sealed, or removed, it meanwhile.
+            match self.opened_by(&key) {
+                Some(Opener::Ours) => count.sealed += 1,
+                Some(Opener::Another) => count.left.push(tried.err().unwrap_or(Left::InUse)),
                 // A miss, with whatever key.
                 None => {}
             }
@@ -104,13 +119,47 @@ impl Shelf {
         count
     }
 
+    fn opened_by(&self, key: &CacheKey) -> Option<Opener> {
+        let folder = Folder::open(self.folder.as_deref()?).ok()?;
+        let file = folder.read(&self.file_name(key))?;
+        if self.seal()?.open(self.kind, key, file).is_some() {
+            return Some(Opener::Ours);
+        }
+        self.open_by_another_key(&folder, key).map(|_| Opener::Another)
+    }
+
+    fn seal_anew(&self, key: &CacheKey, wait: Duration) -> Result<(), Left> {
+        // Whoever holds it is about to write. Without a lock what he writes could be undone here; the
+        // key before opens it as it is.
+        let _lock = match self.lock(key, wait, &mut || ()) {
+            Acquired::Guard(guard) => guard,
+            Acquired::Busy => return Err(Left::InUse),
+            Acquired::Unsupported(why) => return Err(Left::Refused(why)),
+        };
+        let refused = |error: CacheError| Left::Refused(error.to_string());
+        let Some(path) = &self.folder else { return Ok(()) };
+        let folder = Folder::open(path).map_err(|error| refused(error.into()))?;
+        let Some((content, seen)) = self.open_by_another_key(&folder, key) else { return Ok(()) };
+        self.put(key, &content, Some(&seen)).map_err(refused)
+    }
+
     /// Puts content under this name; nothing where nothing is kept.
     pub(super) fn store(&self, key: &CacheKey, content: &[u8]) -> Result<(), CacheError> {
+        self.put(key, content, None)
+    }
+
+    /// Security: `seen` is for who keeps what he found, not what he got: it never brings back what
+    /// somebody removed since. Who logs out takes no lock.
+    fn put(&self, key: &CacheKey, content: &[u8], seen: Option<&Seen>) -> Result<(), CacheError> {
         let (Some(seal), Some(folder)) = (self.seal(), &self.folder) else { return Ok(()) };
         let file = seal.close(self.kind, key, content).ok_or(CacheError::NoRandomness)?;
         let folder = Folder::create(folder)?;
         let name = self.file_name(key);
-        match folder.replace(&name, &file, self.durable) {
+        let written = match seen {
+            Some(seen) => folder.replace_seen(&name, &file, self.durable, seen),
+            None => folder.replace(&name, &file, self.durable),
+        };
+        match written {
             Ok(now) => {
                 folder.sweep(now, WRITERS_LIFE);
                 Ok(())

@@ -14,7 +14,7 @@ use crate::databricks::{DatabricksError, Host};
 use crate::exec::ExecError;
 use crate::http::{ConnectCause, HttpError, TlsCause};
 use crate::identity::{self, IdentityError, Provider};
-use crate::keystore::StoreError;
+use crate::keystore::{StoreError, Unreplaced};
 use crate::oidc::OidcError;
 use crate::oidc::callback::CallbackError;
 use crate::oidc::id_token::Lie;
@@ -117,11 +117,17 @@ fn of_exec_and_store() {
     all!(errors, ExecError: Malformed UnknownVersion UnknownKind NoSuchVersion NotForClients NotForPersons
         Terminal Output);
     assert_data_eq!(told(errors), file!["words/exec.txt"].raw());
+    let not_replaced = |why| StoreError::NotReplaced { why };
     let errors = vec![
         StoreError::NoKeyring { reasons: names(&["system keyring: it is locked", "kernel keyring: no"]) },
         StoreError::NoFolder { store: "plain", reasons: names(&["the environment names no home directory"]) },
         StoreError::NotSealed { reasons: names(&["system keyring: it is locked"]) },
-        StoreError::NotReplaced { why: "system keyring: it is locked".into() },
+        not_replaced(Unreplaced::Keyring("system keyring: it is locked".into())),
+        not_replaced(Unreplaced::Busy),
+        not_replaced(Unreplaced::NoLock("`/home/ada/.cache` is on a network file system".into())),
+        not_replaced(Unreplaced::InUse { entries: 2 }),
+        not_replaced(Unreplaced::Stuck { entries: 1, why: "`/state` is on a network file system".into() }),
+        not_replaced(Unreplaced::NoRandomness),
     ];
     all!(errors, StoreError: NoKeyring NoFolder NotSealed NotReplaced);
     assert_data_eq!(told(errors), file!["words/store.txt"].raw());

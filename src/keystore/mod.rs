@@ -13,6 +13,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::cache::Left;
 use crate::cache::file::Folder;
 use crate::cache::lock::{self, Acquired};
 use crate::config::Store;
@@ -26,7 +27,7 @@ mod memory;
 mod rotation;
 mod system;
 
-pub use error::StoreError;
+pub use error::{StoreError, Unreplaced};
 pub use rotation::Keyrings;
 
 /// Under which name the key is kept in every keyring; `VAULTTOKEN_KEYRING_SERVICE` overrides it,
@@ -180,37 +181,52 @@ impl Keystore {
     }
 
     /// Replaces the key of a place by a new one; the one before stays beside it. `reseal` is called
-    /// before and after, to seal anew what an older key sealed.
+    /// before and after, to seal anew what an older key sealed, and says what it left.
     ///
     /// # Errors
-    /// Nothing is sealed there, another process does the same, or a keyring refuses. The place is as
-    /// it was, or has its new key.
+    /// Nothing is sealed there, another process does the same, a keyring refuses, or something would
+    /// be lost with the key before the present one. The place is as it was, or has its new key.
     pub fn replace_key(
         policy: Store,
         env: &Env,
         patience: Duration,
-        reseal: &mut dyn FnMut(Place),
+        reseal: &mut dyn FnMut(Place) -> Vec<Left>,
     ) -> Result<(), StoreError> {
         let Place { tier, key, reasons, .. } = Self::open(policy, env, patience)?;
         if key.is_none() {
             return Err(StoreError::NotSealed { reasons });
         }
-        let refused = |why: String| StoreError::NotReplaced { why };
+        let not_replaced = |why| StoreError::NotReplaced { why };
+        let refused = |why: String| not_replaced(Unreplaced::Keyring(why));
         // Of two at once one would put the key before the last into nobody's place.
         let _lock = match creation_lock(env, patience) {
             Some(Acquired::Guard(guard)) => guard,
-            Some(Acquired::Unsupported(why)) => return Err(refused(why)),
-            Some(Acquired::Busy) | None => {
-                return Err(refused("another process makes a key at this moment".into()));
-            }
+            Some(Acquired::Unsupported(why)) => return Err(not_replaced(Unreplaced::NoLock(why))),
+            Some(Acquired::Busy) => return Err(not_replaced(Unreplaced::Busy)),
+            None => return Err(not_replaced(Unreplaced::NoLock("there is no folder for a lock".into()))),
         };
+        let new = SealingKey::generate().ok_or_else(|| not_replaced(Unreplaced::NoRandomness))?;
+        // Each of the two steps puts another key over the one before, so nothing may still need that.
+        nothing_left(&reseal(Self::open(policy, env, patience)?)).map_err(not_replaced)?;
         if tier == Tier::Keyring {
             rotation::settle(env, patience).map_err(refused)?;
+            nothing_left(&reseal(Self::open(policy, env, patience)?)).map_err(not_replaced)?;
         }
-        reseal(Self::open(policy, env, patience)?);
-        rotation::replace(tier, env, patience).map_err(refused)?;
+        rotation::replace(tier, &new, env, patience).map_err(refused)?;
         reseal(Self::open(policy, env, patience)?);
         Ok(())
+    }
+}
+
+fn nothing_left(left: &[Left]) -> Result<(), Unreplaced> {
+    let refusal = left.iter().find_map(|left| match left {
+        Left::Refused(why) => Some(why.clone()),
+        Left::InUse => None,
+    });
+    match (left.len(), refusal) {
+        (0, _) => Ok(()),
+        (entries, None) => Err(Unreplaced::InUse { entries }),
+        (entries, Some(why)) => Err(Unreplaced::Stuck { entries, why }),
     }
 }
 
@@ -277,21 +293,20 @@ fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Opti
         }
         return Some(found);
     }
-    match from_system(name, env, patience) {
-        Ok(key) => {
-            // Without the copy every call asks the system's keyring: slower, not worse.
-            let copied = if let Some(why) = kernel_refuses {
-                Err(why)
-            } else {
-                rotation::copy_previous(name, env, patience);
-                kernel::write(name, Origin::System, &key).map_err(|why| format!("kernel keyring: {why}"))
-            };
+    // Without the copy every call asks the system's keyring: slower, not worse.
+    let found = match &kernel_refuses {
+        None => copy_of_system(name, env, patience),
+        Some(why) => from_system(name, env, patience).map(|key| (Origin::System, key, Err(why.clone()))),
+    };
+    match found {
+        Ok((origin, key, copied)) => {
+            let found = kept(Some((origin, key)))?;
             let keyrings = match &copied {
-                Ok(()) => Keyrings::of_kernel(name),
+                Ok(()) => found.keyrings,
                 Err(_) => Keyrings::of_system(name, env, patience),
             };
             reasons.extend(copied.err());
-            return Some(Found { tier: Tier::Keyring, key, keyrings });
+            return Some(Found { keyrings, ..found });
         }
         Err(why) => reasons.push(format!("system keyring: {why}")),
     }
@@ -336,6 +351,33 @@ fn sealing_key(env: &Env, patience: Duration, reasons: &mut Vec<String>) -> Opti
             None
         }
     }
+}
+
+/// The key of the system's keyring, and whether the kernel has a copy of it now.
+#[cfg(target_os = "linux")]
+type Copied = (kernel::Origin, SealingKey, Result<(), String>);
+
+/// Copies the key of the system's keyring, and the one before it, into the kernel's.
+#[cfg(target_os = "linux")]
+fn copy_of_system(name: &str, env: &Env, patience: Duration) -> Result<Copied, String> {
+    use kernel::Origin;
+
+    // One that does not answer is found out without the lock: others need not wait for us, too.
+    system::read(name, env, patience)?;
+    let lock = creation_lock(env, patience);
+    let in_words = |why: String| format!("kernel keyring: {why}");
+    if let Ok(Some((origin, key))) = kernel::read(name) {
+        return Ok((origin, key, Ok(())));
+    }
+    // What was read before the lock may be the key before by now.
+    let key = system::create(name, env, patience)?;
+    if matches!(lock, Some(Acquired::Busy)) {
+        // Whoever has it may be replacing the key, and a copy of the old one would hide the new one.
+        return Ok((Origin::System, key, Err(in_words("another process makes a key at this moment".into()))));
+    }
+    rotation::copy_previous(name, env, patience);
+    let copied = kernel::write(name, Origin::System, &key).map_err(in_words);
+    Ok((Origin::System, key, copied))
 }
 
 fn from_system(name: &str, env: &Env, patience: Duration) -> Result<SealingKey, String> {
@@ -384,6 +426,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     impl Drop for Home {
         fn drop(&mut self) {
+            kernel::remove(&rotation::previous(&self.service));
             kernel::remove(&self.service);
         }
     }
@@ -461,7 +504,11 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     mod on_linux {
+        use std::sync::Arc;
+
         use super::*;
+        use crate::cache::{About, KeyBuilder, Resealed, TokenStore};
+        use crate::token::{Limit, Token};
 
         const NO_BUS: &str = "system keyring: there is no session bus";
 
@@ -519,6 +566,94 @@ mod tests {
                 opened.into_iter().map(|thread| thread.join().unwrap()).collect()
             });
             assert!(keys.iter().all(|key| *key == keys[0]));
+        }
+
+        /// The key that seals, and the one before.
+        fn keys(home: &Home) -> [Option<[u8; 32]>; 2] {
+            [home.service.clone(), rotation::previous(&home.service)]
+                .map(|name| kernel::read(&name).unwrap().map(|(_, key)| *key.expose()))
+        }
+
+        #[test]
+        fn the_key_before_stays_while_something_needs_it() {
+            let home = Home::new("needed");
+            if kernel_refuses().is_some() {
+                return;
+            }
+            let env = home.env(&[]);
+            let replace = |reseal: &mut dyn FnMut(Place) -> Vec<Left>| {
+                Keystore::replace_key(Store::Auto, &env, Duration::ZERO, reseal)
+            };
+            replace(&mut |_| Vec::new()).unwrap();
+            let before = keys(&home);
+            assert!(before[0].is_some() && before[1].is_some() && before[0] != before[1]);
+            let (in_use, refused) = (|| Left::InUse, || Left::Refused("no".into()));
+            let both = "what only the key before this one opens could not be sealed anew (entries: 2): no";
+            for (left, code, why) in [
+                (vec![in_use()], ExitCode::Unreachable, "other processes work on"),
+                (vec![in_use(), refused()], ExitCode::NoStore, both),
+            ] {
+                let mut calls = 0;
+                let error = replace(&mut |_| {
+                    calls += 1;
+                    left.clone()
+                });
+                let error = error.unwrap_err();
+                assert_eq!((error.exit_code(), calls, keys(&home)), (code, 1, before));
+                assert!(error.why().unwrap().starts_with(why), "{error:?}");
+            }
+            // Nor is it put away while another process does the same.
+            let held = creation_lock(&env, Duration::ZERO);
+            assert!(matches!(held, Some(Acquired::Guard(_))));
+            let error = replace(&mut |_| panic!("it is not our turn")).unwrap_err();
+            assert_eq!((error.exit_code(), keys(&home)), (ExitCode::Unreachable, before));
+            drop(held);
+            replace(&mut |_| Vec::new()).unwrap();
+            assert_eq!(keys(&home)[1], before[0]);
+        }
+
+        #[test]
+        fn entries_are_sealed_anew_but_those_that_somebody_works_on() {
+            let home = Home::new("anew");
+            if kernel_refuses().is_some() {
+                return;
+            }
+            let env = home.env(&[]);
+            let tokens = || TokenStore::new(&Arc::new(open(Store::Auto, &env)));
+            let names = ["a", "b"].map(|name| KeyBuilder::new("token", 1).part("name", name).finish());
+            let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+            let token = Token {
+                secret: "secret".into(),
+                issued_at: at,
+                refresh_after: at,
+                usable_until: at,
+                expires_at: None,
+                limited_by: Limit::Assumed,
+                subject: None,
+                token_id: None,
+                lease: None,
+            };
+            for name in &names {
+                tokens().store(name, &token, &About::default()).unwrap();
+            }
+            let now = || tokens().reseal(Duration::ZERO);
+            assert_eq!(now(), Resealed { sealed: 2, left: Vec::new() });
+            Keystore::replace_key(Store::Auto, &env, PATIENCE, &mut |_| Vec::new()).unwrap();
+            let held = tokens().lock(&names[0], Duration::ZERO, &mut || ());
+            assert!(matches!(held, Acquired::Guard(_)));
+            assert_eq!(now(), Resealed { sealed: 1, left: vec![Left::InUse] });
+            drop(held);
+            assert_eq!(now(), Resealed { sealed: 2, left: Vec::new() });
+            // The key before opens nothing any more, and one that cannot be locked is told.
+            Keystore::replace_key(Store::Auto, &env, PATIENCE, &mut |_| Vec::new()).unwrap();
+            let lock = env.cache_folder().unwrap().join(format!("{}.lock", names[0]));
+            std::fs::remove_file(&lock).unwrap();
+            std::fs::create_dir(&lock).unwrap();
+            let Resealed { sealed: 1, left } = now() else { panic!() };
+            assert!(
+                matches!(&left[..], [Left::Refused(why)] if why.contains("cannot be locked")),
+                "{left:?}"
+            );
         }
 
         #[test]

@@ -81,18 +81,17 @@ pub(super) fn settle(_env: &Env, _patience: Duration) -> Result<(), String> {
 }
 
 /// Puts a new key into the place of the one that seals now.
-pub(super) fn replace(tier: Tier, env: &Env, patience: Duration) -> Result<(), String> {
+pub(super) fn replace(tier: Tier, new: &SealingKey, env: &Env, patience: Duration) -> Result<(), String> {
     let name = service(env);
-    let new = SealingKey::generate().ok_or("the system has no randomness to give")?;
     match tier {
         Tier::Keyring => {
             let old = of_system(name, env, patience)?;
             // First of all the old one gets its second place: from here on it opens whatever happens.
             keep_previous(name, &old, tier, env, patience)?;
-            system::replace(name, &new, env, patience)?;
-            copy(name, &new)
+            system::replace(name, new, env, patience)?;
+            copy(name, new)
         }
-        Tier::KernelKeyring => alone(name, &new, env, patience),
+        Tier::KernelKeyring => alone(name, new, env, patience),
         Tier::Plain | Tier::None => Err("nothing is sealed here".into()),
     }
 }

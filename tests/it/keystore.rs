@@ -397,6 +397,39 @@ fn a_new_key_loses_nothing_and_the_one_before_still_opens() {
 }
 
 #[test]
+fn the_kernel_gets_no_copy_while_somebody_may_be_replacing_the_key() {
+    let (engine, keyring) = (engine::shared(), SecretService::start());
+    let world = World::new(&engine, 3600);
+    let home = &world.home;
+    use_keyring(home, &keyring);
+    world.get_token().quiet();
+    let (name, lock) = (home.keyring_service(), home.path(".cache/vaulttoken/keystore.lock"));
+    let key = kernel_keys::read(&name);
+    forget_copies(home);
+    // `flock` of util-linux takes the same lock, until its input ends.
+    let mut holder = Command::new("flock")
+        .args(["--no-fork", "--exclusive"])
+        .arg(&lock)
+        .args(["sh", "-c", "echo held; exec cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = [0; 5];
+    holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    world.get_token().quiet();
+    // A copy of the key before would hide the new one from everybody.
+    assert_eq!((asked(&world), kernel_keys::read(&name)), ([1, 1], None));
+    let run = home.run(&["reseal"]);
+    let told = run.failed(5);
+    assert!(told.contains("another process makes a key at this moment"), "{told}");
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+    world.get_token().quiet();
+    assert_eq!((asked(&world), kernel_keys::read(&name)), ([1, 1], key));
+}
+
+#[test]
 fn new_keys_beneath_callers_cost_none_of_them_a_fetch() {
     const ROUNDS: usize = 12;
     let engine = engine::shared();

@@ -11,14 +11,14 @@ use std::path::PathBuf;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::Folder;
+pub use unix::{Folder, Seen};
 
 // Its tests also run on Unix, so that it cannot rot unseen.
 #[cfg(any(not(unix), test))]
 #[cfg_attr(unix, expect(unreachable_pub, reason = "nobody but its tests uses it here"))]
 mod portable;
 #[cfg(not(unix))]
-pub use portable::Folder;
+pub use portable::{Folder, Seen};
 
 /// The largest file that is read or written; tokens are a few kilobytes.
 pub const LARGEST: usize = 1024 * 1024;
@@ -76,6 +76,11 @@ fn temporary_name() -> io::Result<String> {
         .map_err(|_| io::Error::other("the system has no randomness to give"))?
         .expose();
     Ok(format!(".{:032x}{TEMPORARY}", u128::from_be_bytes(random)))
+}
+
+/// What was to be replaced is not there any more.
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "somebody removed or replaced it meanwhile")
 }
 
 fn too_large(size: usize) -> io::Error {

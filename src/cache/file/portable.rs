@@ -5,12 +5,17 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use zeroize::Zeroizing;
 
-use super::{FolderError, LARGEST, LARGEST_LOG, TEMPORARY, temporary_name, too_large};
+use super::{FolderError, LARGEST, LARGEST_LOG, TEMPORARY, gone, temporary_name, too_large};
 use crate::token::Timestamp;
+
+/// A file that was read: when it was last changed. An open one could not be replaced everywhere.
+#[derive(Debug)]
+pub struct Seen(SystemTime);
 
 /// A folder of this user.
 #[derive(Debug)]
@@ -50,27 +55,54 @@ impl Folder {
     /// The content of a file, or `None` where there is none that can be an entry.
     #[must_use]
     pub fn read(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.read_seen(name).map(|(content, _)| content)
+    }
+
+    /// The same, and which file that was.
+    pub(in crate::cache) fn read_seen(&self, name: &str) -> Option<(Zeroizing<Vec<u8>>, Seen)> {
         let path = self.path.join(name);
         // Opening what is no regular file may block or have effects, so look before.
         if !fs::symlink_metadata(&path).ok()?.is_file() {
             return None;
         }
         let mut file = File::open(&path).ok()?;
-        let size = usize::try_from(file.metadata().ok()?.len()).ok().filter(|size| *size <= LARGEST)?;
+        let status = file.metadata().ok()?;
+        let size = usize::try_from(status.len()).ok().filter(|size| *size <= LARGEST)?;
         let mut content = Zeroizing::new(vec![0; size]);
         file.read_exact(&mut content).ok()?;
-        Some(content)
+        Some((content, Seen(status.modified().ok()?)))
     }
 
     /// Puts a file in the place of whatever has this name, whole or not at all. Returns when that
     /// was, by the file system's clock.
     pub fn replace(&self, name: &str, content: &[u8], _durable: bool) -> io::Result<Timestamp> {
+        self.put(name, content, None)
+    }
+
+    /// The same in the place of that very file; `NotFound` where somebody removed or replaced it.
+    pub(in crate::cache) fn replace_seen(
+        &self,
+        name: &str,
+        content: &[u8],
+        _durable: bool,
+        seen: &Seen,
+    ) -> io::Result<Timestamp> {
+        self.put(name, content, Some(seen))
+    }
+
+    fn put(&self, name: &str, content: &[u8], seen: Option<&Seen>) -> io::Result<Timestamp> {
         if content.len() > LARGEST {
             return Err(too_large(content.len()));
         }
         let temporary = self.path.join(temporary_name()?);
         let written = write(&temporary, content).and_then(|written_at| {
-            fs::rename(&temporary, self.path.join(name))?;
+            let path = self.path.join(name);
+            if let Some(Seen(changed)) = seen
+                && fs::symlink_metadata(&path)?.modified()? != *changed
+            {
+                return Err(gone());
+            }
+            fs::rename(&temporary, path)?;
             Ok(written_at)
         });
         if written.is_err() {
@@ -195,6 +227,25 @@ mod tests {
         assert!(!folder.may_hold("entry") && folder.may_hold(&"a".repeat(1000)), "what cannot be known");
         let file = folder.open_to_lock("lock").unwrap();
         assert!(folder.is_still("lock", &file) && !folder.is_remote());
+    }
+
+    #[test]
+    fn what_was_removed_or_replaced_since_it_was_read_stays_so() {
+        let outer = TempDir::new().unwrap();
+        let folder = Folder::create(outer.path()).unwrap();
+        folder.replace("entry", b"one", false).unwrap();
+        let (_, seen) = folder.read_seen("entry").unwrap();
+        folder.replace_seen("entry", b"two", false, &seen).unwrap();
+        let (content, seen) = folder.read_seen("entry").unwrap();
+        assert_eq!(content.as_slice(), b"two");
+        let other = Seen(SystemTime::UNIX_EPOCH);
+        let error = folder.replace_seen("entry", b"mine", false, &other).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(folder.read("entry").unwrap().as_slice(), b"two");
+        folder.remove("entry").unwrap();
+        let error = folder.replace_seen("entry", b"mine", false, &seen).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(folder.names(), [""; 0], "nor is a temporary file left");
     }
 
     #[test]

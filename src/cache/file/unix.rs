@@ -13,11 +13,15 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-use super::{FolderError, LARGEST, LARGEST_LOG, TEMPORARY, temporary_name, too_large};
+use super::{FolderError, LARGEST, LARGEST_LOG, TEMPORARY, gone, temporary_name, too_large};
 use crate::token::Timestamp;
 
 const GROUP_AND_OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
+
+/// A file that was read. It stays open, so that no other file can get its number.
+#[derive(Debug)]
+pub struct Seen(File);
 
 /// An open folder of this user.
 #[derive(Debug)]
@@ -71,13 +75,18 @@ impl Folder {
     /// The content of a file, or `None` where there is none that only we can have written.
     #[must_use]
     pub fn read(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.read_seen(name).map(|(content, _)| content)
+    }
+
+    /// The same, and which file that was.
+    pub(in crate::cache) fn read_seen(&self, name: &str) -> Option<(Zeroizing<Vec<u8>>, Seen)> {
         // Without NONBLOCK the open of a FIFO would wait for a writer for ever.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut file = File::from(fs::openat(&self.descriptor, name, flags, Mode::empty()).ok()?);
         let size = size_of_ours(&fs::fstat(&file).ok()?, LARGEST)?;
         let mut content = Zeroizing::new(vec![0; size]);
         file.read_exact(&mut content).ok()?;
-        Some(content)
+        Some((content, Seen(file)))
     }
 
     /// Puts a file in the place of whatever has this name, whole or not at all as processes see it.
@@ -85,11 +94,30 @@ impl Folder {
     /// it cut or empty, which its seal or checksum shows: what can be fetched again is not worth the
     /// wait for a disk. Returns when that was, by the file system's clock.
     pub fn replace(&self, name: &str, content: &[u8], durable: bool) -> io::Result<Timestamp> {
+        self.put(name, content, durable, None)
+    }
+
+    /// The same in the place of that very file; `NotFound` where somebody removed or replaced it.
+    pub(in crate::cache) fn replace_seen(
+        &self,
+        name: &str,
+        content: &[u8],
+        durable: bool,
+        seen: &Seen,
+    ) -> io::Result<Timestamp> {
+        self.put(name, content, durable, Some(seen))
+    }
+
+    fn put(&self, name: &str, content: &[u8], durable: bool, seen: Option<&Seen>) -> io::Result<Timestamp> {
         if content.len() > LARGEST {
             return Err(too_large(content.len()));
         }
         let temporary = temporary_name()?;
         let written = self.write(&temporary, content, durable).and_then(|written_at| {
+            // Last of all: writing takes time, above all to a disk.
+            if seen.is_some_and(|Seen(file)| !self.is_still(name, file)) {
+                return Err(gone());
+            }
             fs::renameat(&self.descriptor, &temporary, &self.descriptor, name)?;
             Ok(written_at)
         });
@@ -438,6 +466,26 @@ mod tests {
         assert_eq!((status.st_nlink, size_of_ours(&status, LARGEST)), (0, Some(7)));
         status.st_nlink = 2;
         assert_eq!(size_of_ours(&status, LARGEST), None);
+    }
+
+    #[test]
+    fn what_was_removed_or_replaced_since_it_was_read_stays_so() {
+        let (_outer, folder) = folder();
+        folder.replace("entry", b"one", false).unwrap();
+        let (content, seen) = folder.read_seen("entry").unwrap();
+        assert_eq!(content.as_slice(), b"one");
+        folder.replace("entry", b"two", false).unwrap();
+        let error = folder.replace_seen("entry", b"mine", true, &seen).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(read(&folder, "entry").unwrap(), b"two");
+        let (_, seen) = folder.read_seen("entry").unwrap();
+        folder.replace_seen("entry", b"mine", true, &seen).unwrap();
+        assert_eq!(read(&folder, "entry").unwrap(), b"mine");
+        let (_, seen) = folder.read_seen("entry").unwrap();
+        folder.remove("entry").unwrap();
+        let error = folder.replace_seen("entry", b"again", true, &seen).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(folder.names(), [""; 0], "nor is a temporary file left");
     }
 
     #[test]
