@@ -130,7 +130,8 @@ impl MemoryFile {
             // Security: a file that cannot be opened now, as where there are no descriptors left, is not
             // one that is not there.
             None if folder.may_hold(NAME) => {
-                Err(self.unreadable("it is no file that only you can have written", Mend::Guard))
+                let mend = if folder.holds_no_file_of_ours(NAME) { Mend::PutAside } else { Mend::Guard };
+                Err(self.unreadable("it is no file that only you can have written", mend))
             }
             None => Ok(Memory::default()),
         }

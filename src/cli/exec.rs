@@ -44,6 +44,7 @@ const UNSET: &[&str] = &[
     "DATABRICKS_OIDC_TOKEN_FILE",
     "DATABRICKS_OIDC_TOKEN_FILEPATH",
     "DATABRICKS_CONFIG_PROFILE",
+    "DATABRICKS_METADATA_SERVICE_URL",
     "DATABRICKS_AZURE_RESOURCE_ID",
     "DATABRICKS_GOOGLE_SERVICE_ACCOUNT",
     "DATABRICKS_ACCOUNT_ID",
@@ -60,8 +61,12 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<u8, Error> {
         set.push(("DATABRICKS_ACCOUNT_ID", account.as_str().into()));
     }
     if flags.databricks_cli {
-        // The SDK names the host alone, and then this profile must be the only one.
-        tokens.choose(&Asked { host: Some(workspace.host.clone()), ..Asked::default() })?;
+        if context.config.is_some() {
+            return Err(DatabricksError::ConfigForTheCli.into());
+        }
+        // The SDK names the host and the account, and then this profile must be the only one.
+        let account_id = workspace.exchange.account_id.clone();
+        tokens.choose(&Asked { profile: None, host: Some(workspace.host.clone()), account_id })?;
     }
     let tokens = Arc::new(tokens.only(profile));
     // Whoever must log in, or is refused, hears of it before the program begins.
@@ -85,8 +90,7 @@ pub(super) fn run(flags: Flags, context: &mut Context) -> Result<u8, Error> {
     })
 }
 
-/// What an SDK needs to run this program for a token. It reads the same settings as we do: those that only
-/// `--config` names have got no token by now.
+/// What an SDK needs to run this program for a token.
 fn as_the_cli() -> Result<[(&'static str, SecretString); 2], Error> {
     let fault = |error| Error::Fault(format!("this program cannot tell where it lies: {error}"));
     let program = std::env::current_exe().map_err(fault)?.display().to_string();

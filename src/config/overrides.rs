@@ -226,6 +226,8 @@ impl<'a> Fields<'a> {
             },
             SourceSettings::VaultIdentity(source) => Self { role: Some(&mut source.role), ..Self::default() },
             SourceSettings::Oidc(_) | SourceSettings::VaultOidc(_) => Self::default(),
+            // What a person has is their own token of that host, for whoever asks.
+            SourceSettings::TokenExchange(source) if source.person.is_some() => Self::default(),
             SourceSettings::TokenExchange(source) => {
                 Self { audiences: Some(&mut source.audiences), ..Self::default() }
             }

@@ -242,8 +242,12 @@ impl AuthMethod {
     /// Whether it can log in again as it did before, without a person and with what is at hand.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        // What a wrapping token wraps can be had once.
-        self.is_unattended() && !matches!(self, Self::Approle { secret_id_wrapped: true, .. })
+        // What a wrapping token wraps can be had once, and a provider's session may end with a crash too.
+        let is_used_up = matches!(
+            self,
+            Self::Approle { secret_id_wrapped: true, .. } | Self::Jwt { from: JwtOrigin::Provider(_), .. }
+        );
+        self.is_unattended() && !is_used_up
     }
 }
 

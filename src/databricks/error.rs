@@ -77,6 +77,9 @@ pub enum DatabricksError {
         /// The profile.
         profile: String,
     },
+    /// `--databricks-cli` with settings that the program's own calls do not name.
+    #[error("`--databricks-cli` cannot be used with `--config`")]
+    ConfigForTheCli,
     /// No audience was named, and no account whose id would be it.
     #[error("a policy needs an audience")]
     NoAudience,
@@ -138,6 +141,7 @@ impl Explain for DatabricksError {
             | Self::NoPlaceForFile
             | Self::NotRun { .. }
             | Self::NoSubject { .. }
+            | Self::ConfigForTheCli
             | Self::NoAudience
             | Self::NoNamespace
             | Self::ListenElsewhere(_) => ExitCode::Usage,
@@ -156,6 +160,9 @@ impl Explain for DatabricksError {
             Self::SeveralProfiles { profiles, .. } => Some(format!("they are `{}`", profiles.join("`, `"))),
             Self::ListenElsewhere(_) => {
                 Some("tokens are handed out on this machine alone, and the SDKs ask 127.0.0.1 alone".into())
+            }
+            Self::ConfigForTheCli => {
+                Some("the program's SDK runs us without that flag, and other settings would count".into())
             }
             Self::NotListening { reason, .. }
             | Self::FileNotWritten { reason, .. }
@@ -193,6 +200,7 @@ impl Explain for DatabricksError {
             }
             Self::NotRun { .. } => Some("name a program that is on PATH, or its whole path".into()),
             Self::NoSubject { .. } => Some("leave out `--allow-env-token`".into()),
+            Self::ConfigForTheCli => Some("name the file in `VAULTTOKEN_CONFIG`".into()),
             Self::NoAudience => Some("name it with `--audience`, or the account with `--account-id`".into()),
             Self::NoNamespace => Some("name it with `--namespace`".into()),
             Self::ClusterSilent { refused: true, .. } => {

@@ -7,11 +7,9 @@ use std::time::Instant;
 use chrono::TimeDelta;
 
 use super::{Order, Report};
-use crate::config::{Request, TlsSettings};
+use crate::config::Request;
 use crate::error::Error;
-use crate::http::Client;
-use crate::oidc::OidcError;
-use crate::oidc::metadata::Metadata;
+use crate::oidc::provider;
 use crate::token::Timestamp;
 use crate::vault;
 
@@ -40,20 +38,12 @@ impl Asked {
                 }
             }
         }
-        if let Some((_, provider)) = request.provider() {
-            let issuer = provider.issuer.as_str().to_owned();
+        if let Some((_, settings)) = request.provider() {
+            let issuer = settings.issuer.as_str().to_owned();
             if self.servers.insert(issuer.clone()) {
-                let tls = TlsSettings {
-                    certificate_authorities: provider.certificate_authority.iter().cloned().collect(),
-                    ..TlsSettings::default()
-                };
-                let asked = async {
-                    let client = Client::new(&tls, &request.transport, None)?;
-                    Metadata::discover(&client, &provider.issuer, Instant::now() + order.timeout).await
-                };
-                let asked: Result<Metadata, OidcError> = asked.await;
-                match asked {
-                    Ok(_) => report.ok("provider", format!("`{issuer}` answers, and describes itself")),
+                let deadline = Instant::now() + order.timeout;
+                match provider::check(settings, &request.transport, deadline).await {
+                    Ok(()) => report.ok("provider", format!("`{issuer}` answers, and describes itself")),
                     Err(error) => report.error("provider", Error::from(error)),
                 }
             }

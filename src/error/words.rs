@@ -610,6 +610,7 @@ fn of_databricks() {
         DatabricksError::FileNotWritten { path: "/etc/d".into(), reason: "Permission denied".into() },
         DatabricksError::NotRun { program: evil("pythn"), reason: "No such file or directory".into() },
         DatabricksError::NoSubject { profile: "lake".into() },
+        DatabricksError::ConfigForTheCli,
         DatabricksError::NoAudience,
         DatabricksError::NoNamespace,
         DatabricksError::NoKeySet,
@@ -621,8 +622,8 @@ fn of_databricks() {
         DatabricksError::NotListening { address: "127.0.0.1:80".into(), reason: "Permission denied".into() },
     ];
     all!(errors, DatabricksError: NoProfiles NoSuchProfile NoProfileFor SeveralProfiles OtherHost NotAHost
-        NotAnHttpPath HttpPathAlone NoPlaceForFile FileNotWritten NotRun NoSubject NoAudience NoNamespace
-        NoKeySet ClusterSilent ClusterUnclear TokenFile ListenElsewhere NotListening);
+        NotAnHttpPath HttpPathAlone NoPlaceForFile FileNotWritten NotRun NoSubject ConfigForTheCli
+        NoAudience NoNamespace NoKeySet ClusterSilent ClusterUnclear TokenFile ListenElsewhere NotListening);
     assert_data_eq!(told(errors), file!["words/databricks.txt"].raw());
 }
 

@@ -12,8 +12,8 @@ use super::jwks::Jwks;
 use super::metadata::Metadata;
 use super::session::{ProviderSession, ProviderSessionStore, Turn};
 use super::token_endpoint::{ClientAuthentication, Form, TokenAnswer, TokenEndpoint};
-use super::{OidcError, client_secret, databricks};
-use crate::config::{Provider, ProviderKind, ProviderToken, TlsSettings, Transport};
+use super::{OidcError, client_secret, provider};
+use crate::config::{Provider, ProviderKind, ProviderToken, Transport};
 use crate::error::printable;
 use crate::http;
 use crate::network;
@@ -72,11 +72,7 @@ impl Client {
     /// # Errors
     /// A proxy that is none.
     pub fn new(parts: Parts) -> Result<Self, OidcError> {
-        let tls = TlsSettings {
-            certificate_authorities: parts.settings.certificate_authority.iter().cloned().collect(),
-            ..TlsSettings::default()
-        };
-        let http = http::Client::new(&tls, &parts.transport, None)?;
+        let http = provider::http(&parts.settings, &parts.transport)?;
         Ok(Self {
             parts,
             http,
@@ -123,13 +119,7 @@ impl Client {
 
     /// What the provider says about itself, asked once.
     pub(super) async fn metadata(&self) -> Result<&Metadata, OidcError> {
-        let Provider { issuer, kind, .. } = &self.parts.settings;
-        let asked = async || match kind {
-            ProviderKind::OpenId => Metadata::discover(&self.http, issuer, self.deadline()).await,
-            ProviderKind::Databricks { account } => {
-                databricks::metadata(&self.http, issuer, account.as_deref(), self.deadline()).await
-            }
-        };
+        let asked = || provider::metadata(&self.http, &self.parts.settings, self.deadline());
         self.metadata.get_or_try_init(asked).await
     }
 

@@ -17,6 +17,7 @@ pub mod jwks;
 mod log_in;
 mod log_out;
 pub mod metadata;
+pub mod provider;
 mod session;
 pub mod token_endpoint;
 

@@ -114,7 +114,7 @@ pub enum Mend {
     GuardFolder(String),
     /// Another folder.
     OtherFolder,
-    /// Another name: it is damaged.
+    /// Another name: it is damaged, or no file of ours.
     PutAside,
 }
 
@@ -167,6 +167,9 @@ impl Explain for TrustError {
             Self::UnknownVault { .. } | Self::UnknownProvider { .. } | Self::UnknownService { .. } => {
                 Some("only a flag names it, which may be the kubeconfig's".into())
             }
+            Self::Memory { reason, mend: Mend::PutAside, .. } => Some(format!(
+                "{reason}; once it is put aside, the first cluster that asks is remembered anew"
+            )),
             Self::Memory { reason, .. } | Self::NotKept { reason, .. } => Some(reason.clone()),
             Self::Fingerprint { fingerprints, .. } | Self::NobodyToAsk { fingerprints, .. } => {
                 Some(match fingerprints.as_slice() {
@@ -221,7 +224,7 @@ impl Explain for TrustError {
                 Some("set `VAULTTOKEN_STATE_DIR` to a folder of this user alone".into())
             }
             Self::Memory { path, mend: Mend::PutAside, .. } => Some(format!(
-                "mv {} {}, and the first cluster that asks is remembered anew",
+                "mv {} {}",
                 shell_word(path),
                 shell_word(&format!("{path}.damaged"))
             )),

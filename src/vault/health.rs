@@ -13,8 +13,6 @@ use crate::token::Timestamp;
 /// What `sys/health` says (<https://openbao.org/api-docs/system/health/>).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerHealth {
-    /// The version that it names.
-    pub version: Option<String>,
     /// Its clock.
     pub date: Option<Timestamp>,
 }
@@ -24,7 +22,6 @@ pub struct ServerHealth {
 struct Wire {
     initialized: Option<bool>,
     sealed: Option<bool>,
-    version: Option<String>,
 }
 
 /// Asks a Vault how it is. A standby is well: it leads to the active node.
@@ -46,12 +43,10 @@ pub async fn health(
     let vault = || exchange.origin.clone();
     let wire: Option<Wire> = serde_json::from_slice(&response.body).ok();
     match wire {
-        Some(Wire { initialized: Some(true), sealed: Some(false), version }) => {
-            Ok(ServerHealth { version, date: response.date })
+        Some(Wire { initialized: Some(true), sealed: Some(false) }) => {
+            Ok(ServerHealth { date: response.date })
         }
-        Some(Wire { initialized: Some(_), sealed: Some(_), .. }) => {
-            Err(VaultError::Sealed { vault: vault() })
-        }
+        Some(Wire { initialized: Some(_), sealed: Some(_) }) => Err(VaultError::Sealed { vault: vault() }),
         _ if response.status >= 500 => {
             Err(VaultError::Unavailable { vault: vault(), status: response.status, messages: Vec::new() })
         }

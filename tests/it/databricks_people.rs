@@ -74,6 +74,8 @@ fn a_person_logs_in_by_a_browser_and_out_again() {
         let port: u16 = redirect.strip_prefix("http://localhost:").unwrap().parse().unwrap();
         assert!((8020..=8040).contains(&port), "{redirect}");
         is_of_ada(&lake.home.get_token(&[], None).quiet().token());
+        let healthy = lake.home.run(&["doctor"]);
+        assert!(healthy.stdout.contains("answers, and describes itself"), "{healthy:?}");
         let kept = lake.home.run(&["status", "-o", "json"]).succeeded().json();
         assert!(kept.to_string().contains(&lake.workspace.address), "{kept}");
         assert_eq!(lake.workspace.grants(), ["authorization_code"]);
@@ -99,8 +101,9 @@ fn the_next_port_is_taken_where_another_program_has_the_first() {
     // Another log-in of these tests may have it, which is as good.
     let taken = TcpListener::bind("127.0.0.1:8020");
     lake.log_in();
-    assert_ne!(lake.asked("redirect_uri"), "http://localhost:8020");
-    drop(taken);
+    if taken.is_ok() {
+        assert_ne!(lake.asked("redirect_uri"), "http://localhost:8020");
+    }
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn an_sdk_that_knows_no_metadata_service_runs_us_as_the_databricks_cli() {
         "os.chdir('/')",
     ];
     let program = format!("{}\n{WHO}", by_way.join("\n"));
-    lake.home.set("DATABRICKS_TOKEN", "x");
+    lake.home.set("DATABRICKS_TOKEN", "x").set("DATABRICKS_METADATA_SERVICE_URL", "http://127.0.0.1:1/x");
     let exec = ["exec", "--databricks-cli", "--"];
     for sdk in SDKS {
         let python = python(sdk).display().to_string();
@@ -239,6 +239,8 @@ fn an_sdk_that_knows_no_metadata_service_runs_us_as_the_databricks_cli() {
     assert_eq!(lake.home.run(&[&exec[..], &[&go(), "who"]].concat()).succeeded().stdout, "7f\n");
     let both = lake.home.run(&["exec", "--databricks-cli", "--allow-env-token", "--", "true"]);
     assert_eq!(both.code, 2, "{both:?}");
+    let config = lake.home.run(&["exec", "--config", "x.yaml", "--databricks-cli", "--", "true"]);
+    assert_eq!(config.code, 2, "{config:?}");
 }
 
 #[test]

@@ -313,9 +313,8 @@ fn the_command_that_is_told_mends_a_memory_that_cannot_be_read_and_loses_nothing
         let run = scene.kubectl(&scene.honest(), &json!({}));
         refused(&run, 7, "which remembers the clusters of each profile, cannot be read");
         let hint = run.stderr.lines().find_map(|line| line.trim().strip_prefix("try: ")).unwrap();
-        let command = hint.split(", and ").next().unwrap();
-        assert!(command.starts_with(expected), "{run:?}");
-        scene.home.shell(None, command).quiet();
+        assert!(hint.starts_with(expected), "{run:?}");
+        scene.home.shell(None, hint).quiet();
         scene.kubectl(&scene.honest(), &json!({})).quiet();
     };
     // Brought back from a backup with the mode of another file.
@@ -332,6 +331,14 @@ fn the_command_that_is_told_mends_a_memory_that_cannot_be_read_and_loses_nothing
     mended("mv ");
     assert_eq!(fs::read_to_string(memory.with_extension("json.damaged")).unwrap(), half);
     assert_eq!(fs::read_to_string(&memory).unwrap(), remembered, "its first cluster is remembered anew");
+    // A link to a file of somebody's: its target stays as it is.
+    let target = scene.home.write("elsewhere.json", &remembered);
+    fs::set_permissions(&target, PermissionsExt::from_mode(0o644)).unwrap();
+    fs::remove_file(&memory).unwrap();
+    std::os::unix::fs::symlink(&target, &memory).unwrap();
+    mended("mv ");
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(fs::read_to_string(&memory).unwrap(), remembered);
 }
 
 #[test]

@@ -138,6 +138,12 @@ impl Folder {
         !there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
+    /// Whether something that is no file has this name.
+    #[must_use]
+    pub fn holds_no_file_of_ours(&self, name: &str) -> bool {
+        fs::symlink_metadata(self.path.join(name)).is_ok_and(|there| !there.is_file())
+    }
+
     /// Removes temporary files that were last changed longer ago than `age`; `now` is a moment of
     /// the file system's clock.
     pub fn sweep(&self, now: Timestamp, age: TimeDelta) {
@@ -227,6 +233,8 @@ mod tests {
         assert!(!folder.may_hold("entry") && folder.may_hold(&"a".repeat(1000)), "what cannot be known");
         let file = folder.open_to_lock("lock").unwrap();
         assert!(folder.is_still("lock", &file) && !folder.is_remote());
+        std::fs::create_dir(folder.path().join("folder")).unwrap();
+        assert!(folder.holds_no_file_of_ours("folder") && !folder.holds_no_file_of_ours("lock"));
     }
 
     #[test]

@@ -170,6 +170,17 @@ impl Folder {
         !matches!(fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
     }
 
+    /// Whether something that is no file of ours alone has this name: a link, a folder, another user's.
+    /// No mode mends that.
+    #[must_use]
+    pub fn holds_no_file_of_ours(&self, name: &str) -> bool {
+        fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|status| {
+            FileType::from_raw_mode(status.st_mode) != FileType::RegularFile
+                || status.st_uid != geteuid().as_raw()
+                || status.st_nlink > 1
+        })
+    }
+
     /// Removes temporary files that were last changed longer ago than `age`. `now` is a moment of
     /// the file system's clock, as [`replace`](Self::replace) returns it: ours may differ, and must
     /// not take a file from a writer that is alive.
