@@ -16,11 +16,12 @@ build:
 tools:
 	tests/rig/tools
 
-# What waits for the clock of a server (`faults`) runs by itself: beside browsers it would come too late.
+# What waits for the clock of a server (`faults`) runs by itself, one after the other: beside browsers, or beside each
+# other, they would come too late.
 test: tools
 	cargo test --locked --lib --bins
 	cargo test --locked --test it -- --skip faults::
-	cargo test --locked --test it faults::
+	cargo test --locked --test it faults:: -- --test-threads=1
 
 # A hundred processes for a thousand rounds, with kills and expiry; CI makes some rounds of it.
 storm: tools

@@ -138,7 +138,7 @@ impl<'a> World<'a> {
     }
 
     pub fn get_token(&self) -> Run {
-        self.home.get_token(&["--timeout=2s"], None)
+        self.home.get_token(&["--timeout=3s"], None)
     }
 
     /// How often the server before the vault was asked for `path`.
